@@ -1,0 +1,126 @@
+"""The model card: what a model learned from, how, and how well, for whoever meets its folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from palate.files import write_atomically
+
+if TYPE_CHECKING:
+    from palate.model import PersonalRewardModel
+
+
+def model_card(model: PersonalRewardModel, evaluation: dict[str, Any] | None) -> str:
+    """Markdown with a hub's front matter; figures where the model has been evaluated."""
+    report, method = model.report, model.method
+    data, split = report["data"], report["split"]
+    backbone = model.backbone.name if model.backbone else "given features"
+    lines = [
+        "---",
+        "library_name: palate",
+        "tags: [reward-model, personalization, preference-learning]",
+        "---",
+        "",
+        f"# Personal reward model: {method.name} on {backbone}",
+        "",
+        f"A reward model for every user, by {method.paper}. Identity `{model.identity}`.",
+        "",
+        "## Data",
+        "",
+        f"- source: `{data['source'].rsplit('/', 1)[-1]}` (content {data['digest'][:16]})",
+        f"- {data['comparisons']:,} comparisons of {data['users']:,} users, "
+        f"{data['responses']:,} distinct responses",
+        f"- {data['left_out']:,} rows left out that said nothing",
+        f"- split by {split['kind']}, seed {split['seed']}: {split['train']:,} comparisons train; "
+        f"{split['seen_users']:,} seen and {split['unseen_users']:,} unseen users are evaluated on "
+        f"{split['evaluation']:,} comparisons of texts held out",
+        f"- {split['straddling']:,} comparisons with a text on either side are not used; "
+        f"{split['users_with_too_few']:,} users have under {split['min_comparisons']} training "
+        "comparisons and are not evaluated",
+        "",
+        *_figures(evaluation),
+        "## Use",
+        "",
+        "```python",
+        "from palate import PersonalRewardModel",
+        "",
+        'model = PersonalRewardModel.load("this-folder")',
+        "user = model.adapt(answers)  # a few comparisons of one user",
+        "model.rank(prompt, candidates, user).best",
+        "```",
+        "",
+        "## Limits",
+        "",
+        *_limits(model),
+        "",
+        "## Settings and versions",
+        "",
+        "```json",
+        json.dumps(
+            {
+                "settings": asdict(method.settings),
+                "chosen_on_validation": report["training"],
+                "diagnostics": report["diagnostics"],
+                "encoding": report["encoding"],
+                "seconds": report["seconds"],
+                "versions": report["versions"],
+            },
+            indent=1,
+        ),
+        "```",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write_figures(folder: Path, model: PersonalRewardModel, figures: dict[str, Any]) -> None:
+    """Put an evaluation beside the saved model and into its card."""
+    write_atomically(folder / "evaluation.json", json.dumps(figures, indent=1) + "\n")
+    write_atomically(folder / "README.md", model_card(model, figures))
+
+
+def _figures(evaluation: dict[str, Any] | None) -> list[str]:
+    if evaluation is None:
+        return ["## Figures", "", "Not evaluated yet: `palate evaluate` writes them here.", ""]
+    rows = [
+        f"| {name} | {_share(part['accuracy'])} ± {_share(part['standard_error'])} | "
+        f"{part['users']} | {_decimal(part['log_loss'])} | {_decimal(part['calibration_error'])} |"
+        for name, part in (("seen", evaluation["seen"]), ("unseen", evaluation["unseen"]))
+    ]
+    few = evaluation["few_shot"]
+    return [
+        "## Figures",
+        "",
+        "Accuracy in percent with its standard error over users, on texts never trained on.",
+        "",
+        "| users | accuracy | number | log-loss | calibration error |",
+        "|---|---|---|---|---|",
+        *rows,
+        "",
+        "| comparisons of an unseen user | " + " | ".join(few) + " |",
+        "|---" * (len(few) + 1) + "|",
+        "| accuracy | " + " | ".join(_share(value) for value in few.values()) + " |",
+        "",
+    ]
+
+
+def _limits(model: PersonalRewardModel) -> list[str]:
+    limits = [
+        "- Rewards compare responses to one prompt for one user; they have no absolute meaning.",
+        "- The figures hold for users and texts like those of the data above.",
+    ]
+    if not model.method.gives_uncertainty:
+        limits.append("- This method gives no uncertainty: `sd` is absent, not zero.")
+    if model.report["diagnostics"].get("collapsed"):
+        limits.append("- Users' weights collapsed: everybody has nearly the same; see diagnostics.")
+    return limits
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _decimal(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

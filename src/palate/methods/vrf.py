@@ -1,0 +1,274 @@
+"""VRF: users and bases as Gaussians in one preference space (the VRF paper, 2026)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from palate import maths
+from palate.errors import SettingsError
+from palate.methods.base import Method, Step, TrainingSettings, draw_linear, dropout, linear
+from palate.types import PairBatch, UserPosterior, WeightDistribution
+
+
+@dataclass(frozen=True)
+class VRFSettings(TrainingSettings):
+    """Settings of `vrf`, in the paper's order.
+
+    reference_max: largest n of reference comparisons drawn in training. hidden: width of the pair
+    encoder. dropout: after its activation. dimensions: d of the preference space. log_variance:
+    bounds of log s_i^2. aggregation: product of Gaussians (5), or the ablation by mean.
+    prior_expert: a factor N(0, I) in the product, so that no answers give the prior; the paper's
+    model has none. bases: K. head: linear, or the paper's two layers of head_hidden. temperature:
+    T of (6). distance: the sum over dimensions, or their mean. attenuated: (8), or the ablation
+    by scalar Bradley-Terry. diversity: weight of the bases' repulsion, margin its reach (None
+    is d). kl: beta of (9), with kl_samples draws, against the mixture of the bases or N(0, I).
+    """
+
+    reference_max: int = 20
+    hidden: int = 128
+    dropout: float = 0.0
+    dimensions: int = 8
+    log_variance: tuple[float, float] = (-4.0, 6.0)
+    aggregation: Literal["product", "mean"] = "product"
+    prior_expert: bool = True
+    bases: int = 8
+    head: Literal["linear", "mlp"] = "linear"
+    head_hidden: int = 64
+    temperature: float = 1.0
+    distance: Literal["sum", "mean"] = "sum"
+    attenuated: bool = True
+    diversity: float = 1.0
+    margin: float | None = None
+    kl: float = 0.01
+    kl_samples: int = 4
+    prior: Literal["mixture", "standard"] = "mixture"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("reference_max", "hidden", "dimensions", "head_hidden", "kl_samples"):
+            self.require(getattr(self, name) >= 1, name, "1 or more")
+        self.require(self.bases >= 2, "bases", "2 or more (bt has one)")
+        self.require(0 <= self.dropout < 1, "dropout", "0 up to but not 1")
+        self.require(self.temperature > 0, "temperature", "greater than 0")
+        self.require(self.kl >= 0 and self.diversity >= 0, "kl", "0 or more, like diversity")
+        for name, known in (
+            ("aggregation", ("product", "mean")),
+            ("head", ("linear", "mlp")),
+            ("distance", ("sum", "mean")),
+            ("prior", ("mixture", "standard")),
+        ):
+            self.require(getattr(self, name) in known, name, f"one of {', '.join(known)}")
+        if len(self.log_variance) != 2 or self.log_variance[0] >= self.log_variance[1]:
+            raise SettingsError("setting log_variance is two bounds, the lower one first")
+
+
+class VRF(Method):
+    """Variational reward factorisation.
+
+    A pair encoder gives each comparison a Gaussian, their product (5) is the user q_u, Wasserstein
+    distances to the bases give the weights (6), and the weights' spread over the basis rewards
+    gives a margin its variance (7).
+
+    Deviations, each a setting with the paper's way: a linear head R over frozen features (`head`),
+    a prior expert so that a user without answers has the population's weights (`prior_expert`),
+    and a random number of reference comparisons in each step. The paper draws none at inference;
+    a temperature on the rewards is fitted on validation comparisons.
+    """
+
+    name = "vrf"
+    paper = "Uncertainty-Aware Variational Reward Factorization (2026)"
+    personal = True
+    gives_uncertainty = True
+    settings_class: ClassVar[type[TrainingSettings]] = VRFSettings
+    settings: VRFSettings
+
+    def __init__(self, settings: VRFSettings, width: int) -> None:
+        super().__init__(settings, width)
+        d, bases = settings.dimensions, settings.bases
+        self.encoder_in = linear(2 * width, settings.hidden)
+        self.encoder_out = linear(settings.hidden, 2 * d)
+        inner = settings.head_hidden if settings.head == "mlp" else 0
+        self.head_in = linear(width, inner) if inner else nn.Identity()
+        self.head_out = linear(inner or width, bases, bias=False)
+        self.base_mean = nn.Parameter(torch.empty(bases, d))
+        self.base_log_sd = nn.Parameter(torch.empty(bases, d))
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Bases nu ~ N(0, I), tau = 1; the head near zero, so that training begins undecided."""
+        draw_linear(self.encoder_in, generator)
+        draw_linear(self.encoder_out, generator)
+        if isinstance(self.head_in, nn.Linear):
+            draw_linear(self.head_in, generator)
+        draw_linear(self.head_out, generator, gain=0.1)
+        with torch.no_grad():
+            self.base_mean.normal_(generator=generator)
+            self.base_log_sd.zero_()
+
+    # -- users: equations (5) and (6) ---------------------------------------------------------
+
+    def encode_pairs(
+        self, chosen: Tensor, rejected: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Mean m_i and variance s_i^2, (..., d) each, of comparisons of hidden states (..., D)."""
+        shared = ((chosen + rejected) / 2 - self.centre) * self.scale[0]
+        pair = torch.cat([shared, self.differences(chosen, rejected)], dim=-1)
+        hidden = F.gelu(self.encoder_in(pair))
+        if generator is not None:
+            hidden = dropout(hidden, self.settings.dropout, generator)
+        mean, log_variance = self.encoder_out(hidden).chunk(2, dim=-1)
+        return mean, log_variance.clamp(*self.settings.log_variance).exp()
+
+    def _statistics(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """What adds up over a user's comparisons, (..., d) each: natural parameters for (5)."""
+        if self.settings.aggregation == "mean":
+            return variance, mean
+        return 1 / variance, mean / variance
+
+    def _posterior(self, first: Tensor, second: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance (U, d) from summed statistics and numbers of comparisons (U,); (5)."""
+        none = (count == 0).to(first.dtype)[:, None]
+        if self.settings.aggregation == "mean":
+            total = count[:, None] + none
+            return second / total, first / total + none
+        # Without the prior expert nobody could be placed by no answers: they get it all the same.
+        precision = first + (1 if self.settings.prior_expert else none)
+        return second / precision, 1 / precision
+
+    def _sums(self, posterior: UserPosterior) -> tuple[Tensor, Tensor]:
+        """The statistics that a posterior was made from: `_posterior` inverted."""
+        assert posterior.variance is not None
+        count = posterior.answers[:, None]
+        none = (count == 0).to(posterior.mean.dtype)
+        if self.settings.aggregation == "mean":
+            return (posterior.variance - none) * count, posterior.mean * count
+        precision = 1 / posterior.variance
+        expert = 1 if self.settings.prior_expert else none
+        return precision - expert, posterior.mean * precision
+
+    def match(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """Weights (U, K): softmax of -W2^2 / T to the bases; (6)."""
+        distance = maths.squared_w2(mean, variance.sqrt(), self.base_mean, self.base_log_sd.exp())
+        if self.settings.distance == "mean":
+            distance = distance / self.settings.dimensions
+        return torch.softmax(-distance / self.settings.temperature, dim=-1)
+
+    # -- training: equations (7) to (9) -------------------------------------------------------
+
+    def loss(self, step: Step, generator: torch.Generator) -> Tensor:
+        """Attenuated preference loss + diversity of the bases + beta KL(q_u || prior); (9)."""
+        count = (step.weight > 0).sum(-1)
+        least = 0 if self.settings.prior_expert else 1
+        most = min(self.settings.reference_max, step.chosen.shape[1] - 1)
+        drawn = torch.randint(least, most + 1, (), generator=generator)
+        references = torch.minimum(drawn, count // 2)
+        width = int(references.max())
+        is_reference = torch.arange(step.chosen.shape[1]) < references[:, None]
+        chosen, rejected = step.features[step.chosen], step.features[step.rejected]
+        pairs = self.encode_pairs(chosen[:, :width], rejected[:, :width], generator)
+        mask = is_reference[:, :width, None].to(chosen.dtype)
+        first, second = ((statistic * mask).sum(1) for statistic in self._statistics(*pairs))
+        mean, variance = self._posterior(first, second, references)
+        target = step.weight * ~is_reference * ~_repeats(step, is_reference, width)
+        weights = self.match(mean, variance)
+        delta = self._differences_of_rewards(chosen, rejected)
+        margin = (weights[:, None] * delta).sum(-1)
+        if self.settings.attenuated:
+            spread = (weights[:, None] * (delta - margin[..., None]).square()).sum(-1)
+            margin = maths.mackay_margin(margin, spread)
+        preference = (maths.bradley_terry_loss(margin) * target).sum() / target.sum()
+        total = preference + self.settings.diversity * self.diversity_loss()
+        if self.settings.kl > 0:
+            total = total + self.settings.kl * self.kl_loss(mean, variance, generator).mean()
+        return total
+
+    def diversity_loss(self) -> Tensor:
+        """Mean over pairs of bases of relu(margin - W2^2): bases keep apart; (9)."""
+        sd = self.base_log_sd.exp()
+        distance = maths.squared_w2(self.base_mean, sd, self.base_mean, sd)
+        first, second = torch.triu_indices(len(sd), len(sd), offset=1)
+        reach = self.settings.margin
+        reach = float(self.settings.dimensions) if reach is None else reach
+        return F.relu(reach - distance[first, second]).mean()
+
+    def kl_loss(self, mean: Tensor, variance: Tensor, generator: torch.Generator) -> Tensor:
+        """(U,) estimates of KL(q_u || prior): minus entropy, minus mean log prior; (16) to (19)."""
+        sd = variance.sqrt()
+        if self.settings.prior == "standard":
+            return 0.5 * (variance + mean.square() - 1 - variance.log()).sum(-1)
+        shape = (self.settings.kl_samples, *mean.shape)
+        z = mean + sd * torch.randn(shape, generator=generator, dtype=mean.dtype)
+        log_prior = maths.mixture_log_density(z, self.base_mean, self.base_log_sd.exp())
+        return -maths.gaussian_entropy(sd) - log_prior.mean(0)
+
+    # -- rewards and inference ----------------------------------------------------------------
+
+    def _differences_of_rewards(self, chosen: Tensor, rejected: Tensor) -> Tensor:
+        if self.settings.head == "linear":
+            difference: Tensor = self.head_out(self.differences(chosen, rejected))
+            return difference
+        return self._head(chosen) - self._head(rejected)
+
+    def _head(self, features: Tensor) -> Tensor:
+        inner = self.head_in(self.differences(features, self.centre))
+        rewards: Tensor = self.head_out(F.gelu(inner) if self.settings.head == "mlp" else inner)
+        return rewards
+
+    def basis_rewards(self, features: Tensor) -> Tensor:
+        """R: features (..., D) -> rewards (..., K)."""
+        return self._head(features) * self.temperature
+
+    @torch.no_grad()
+    def infer(self, pairs: PairBatch) -> UserPosterior:
+        """q_u of each user in one forward pass; N(0, I) for a user without answers."""
+        zeros = torch.zeros(pairs.users, self.settings.dimensions)
+        return self._added(zeros, zeros, pairs, pairs.counts)
+
+    @torch.no_grad()
+    def update(self, posterior: UserPosterior, pairs: PairBatch) -> UserPosterior:
+        """Statistics add: O(d) an answer, equal to inferring from all answers at once."""
+        return self._added(*self._sums(posterior), pairs, posterior.answers + pairs.counts)
+
+    def _added(
+        self, first: Tensor, second: Tensor, pairs: PairBatch, answers: Tensor
+    ) -> UserPosterior:
+        features = pairs.features
+        encoded = self.encode_pairs(features[pairs.chosen], features[pairs.rejected])
+        more, more_too = self._statistics(*encoded)
+        first = first.index_add(0, pairs.user, more)
+        second = second.index_add(0, pairs.user, more_too)
+        return UserPosterior(*self._posterior(first, second, answers), answers)
+
+    @torch.no_grad()
+    def weights(self, posterior: UserPosterior) -> WeightDistribution:
+        """w_u with covariance diag(w) - w w^T, whose quadratic form in delta is (7)."""
+        assert posterior.variance is not None
+        weight = self.match(posterior.mean, posterior.variance)
+        return WeightDistribution(weight, maths.categorical_covariance(weight))
+
+    def diagnostics(self, posterior: UserPosterior) -> dict[str, Any]:
+        """Signs of collapse: the weights' entropy, their spread, users per dominant basis."""
+        weight = self.weights(posterior).mean
+        entropy = -(weight * weight.clamp_min(1e-12).log()).sum(-1)
+        dominant = torch.bincount(weight.argmax(-1), minlength=self.settings.bases)
+        spread = weight.std(0).mean() if len(weight) > 1 else torch.zeros(())
+        return {
+            "weight_entropy": float(entropy.mean()),
+            "weight_entropy_of_even_weights": math.log(self.settings.bases),
+            "weight_spread_across_users": float(spread),
+            "users_per_dominant_basis": dominant.tolist(),
+            "collapsed": bool(spread < 0.01),
+        }
+
+
+def _repeats(step: Step, is_reference: Tensor, width: int) -> Tensor:
+    """(b, m) comparisons that stand among their own user's references again, either way round."""
+    low = torch.minimum(step.chosen, step.rejected)
+    high = torch.maximum(step.chosen, step.rejected)
+    same = (low[:, :, None] == low[:, None, :width]) & (high[:, :, None] == high[:, None, :width])
+    return (same & is_reference[:, None, :width]).any(-1)

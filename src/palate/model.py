@@ -1,0 +1,377 @@
+"""PersonalRewardModel: train on many users, adapt to one, rank for that one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from palate.adaptation.profile import UserProfile, read_profile
+from palate.data.comparisons import IntArray, PreferenceData
+from palate.data.pairs import pairs_of_users
+from palate.data.splits import Split, SplitSettings, describe, divide_new, make_split
+from palate.errors import DataError, ModelError, PosteriorError
+from palate.evaluation.evaluate import Evaluation, evaluate, evaluate_new
+from palate.features import BackboneSpec, FeatureSource, resolve_backbone
+from palate.features.spec import locate_again
+from palate.files import new_folder, refuse_existing
+from palate.methods import Method, method_named
+from palate.progress import Progress
+from palate.ranking import rank
+from palate.settings import build
+from palate.storage import SeenUsers, identity_of, method_bytes, read_model, write_model
+from palate.tuning import learn
+from palate.types import (
+    Comparison,
+    Message,
+    PairBatch,
+    Ranking,
+    RewardDistribution,
+    Text,
+    UserPosterior,
+    as_text,
+    canonical,
+)
+
+TextLike = str | Sequence[Message | dict[str, str]]
+Responses = Sequence[TextLike] | Tensor
+Answers = PreferenceData | Iterable[Comparison] | tuple[Tensor, Tensor]
+
+
+class PersonalRewardModel:
+    """A reward model for every user: r_u(x, y) = w_u . R(x, y), w_u known as a distribution.
+
+    Texts are strings or conversations; where the caller holds hidden states, tensors (n, D) of
+    them stand in for texts.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        source: FeatureSource | None,
+        seen: SeenUsers,
+        report: dict[str, Any],
+        *,
+        backbone: BackboneSpec | None = None,
+    ) -> None:
+        self.method = method
+        self.source = source
+        self.seen = seen
+        self.report = report
+        self.backbone = source.local.spec if source else backbone
+        self.identity = identity_of(method_bytes(method), self.backbone)
+
+    # -- training and keeping -----------------------------------------------------------------
+
+    @classmethod
+    def train(
+        cls,
+        data: PreferenceData,
+        *,
+        method: str = "vrf",
+        backbone: str = "minilm",
+        features: Tensor | None = None,
+        split: Literal["users", "groups"] | SplitSettings = "users",
+        seed: int = 0,
+        settings: Mapping[str, Any] | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        progress: Progress | None = None,
+    ) -> PersonalRewardModel:
+        """Learn bases and users from comparisons.
+
+        `seed` decides split and initialisation. `settings` are the method's own, by name.
+        `features` (N, D) of `data.items` takes the place of a backbone. Raises `SplitError` where
+        the data cannot be divided, `SettingsError` and `BackboneError` for what does not exist.
+        """
+        started = time.monotonic()
+        method_class = method_named(method)
+        chosen = build(method_class.settings_class, settings or {})
+        if isinstance(split, str):
+            split = SplitSettings(kind=split, seed=seed)
+        divided = make_split(data, split)
+        source = None
+        encoding: dict[str, Any] = {}
+        if features is None:
+            source = FeatureSource(resolve_backbone(backbone), Path(cache) if cache else None)
+            encoded = source.encode(data.item_texts(), progress)
+            features = encoded.features
+            encoding = {"texts": len(features), "truncated": encoded.truncated}
+            encoding |= {"encoded_now": encoded.computed}
+        encoded_at = time.monotonic()
+        learned = learn(method_class, chosen, features, divided, seed=seed, progress=progress)
+        fitted = learned.fitted.method
+        seen = _remember(fitted, features, divided)
+        report = {
+            "data": _describe_data(data),
+            "split": describe(divided),
+            "split_settings": vars(split),
+            "seed": seed,
+            "encoding": encoding,
+            "training": learned.report,
+            "diagnostics": fitted.diagnostics(seen.posterior),
+            "seconds": {
+                "encoding": round(encoded_at - started, 2),
+                "training": round(time.monotonic() - encoded_at, 2),
+            },
+            "versions": _versions(),
+        }
+        return cls(fitted, source, seen, report)
+
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the model as a folder of safetensors and JSON with a model card.
+
+        Raises `OutputError` where a model stands there already, unless `overwrite`.
+        """
+        from palate.card import model_card
+
+        refuse_existing(Path(folder), overwrite=overwrite)
+        with new_folder(Path(folder), overwrite=overwrite) as temporary:
+            write_model(temporary, self.method, self.backbone, self.seen, self.report)
+            (temporary / "README.md").write_text(model_card(self, None), encoding="utf-8")
+
+    @classmethod
+    def load(
+        cls, folder: str | os.PathLike[str], *, cache: str | os.PathLike[str] | None = None
+    ) -> PersonalRewardModel:
+        """Read a saved model. Its backbone is looked for when a text has to be read."""
+        stored = read_model(Path(folder))
+        model = cls(stored.method, None, stored.seen, stored.report, backbone=stored.backbone)
+        model._cache = Path(cache) if cache else None
+        return model
+
+    _cache: Path | None = None
+
+    # -- one user -----------------------------------------------------------------------------
+
+    def new_user(self) -> UserProfile:
+        """A user of whom nothing is known: the population."""
+        return self._profile(self.method.infer(_no_pairs(self.method.width)))
+
+    def adapt(
+        self,
+        answers: Answers,
+        user: UserProfile | None = None,
+        progress: Progress | None = None,
+    ) -> UserProfile:
+        """A user's posterior after some answers, continuing `user` where given.
+
+        An answer that the profile holds already is evidence once: it is not taken in again.
+        Raises `PosteriorError` for a profile of another model.
+        """
+        user = self.new_user() if user is None else self.check(user)
+        if isinstance(answers, tuple):
+            pairs = PairBatch.of_pairs(*(tensor.float() for tensor in answers))
+            self._check_width(pairs.features)
+            return self._profile(self.method.update(user.posterior, pairs), user.answers)
+        comparisons = list(answers)
+        known = set(user.answers)
+        fresh = {
+            key: comparison
+            for comparison in comparisons
+            if (key := _answer_key(comparison)) not in known
+        }
+        texts = [(c.prompt, text) for c in fresh.values() for text in (c.chosen, c.rejected)]
+        features = self._encode(texts, progress)
+        pairs = PairBatch.of_pairs(features[0::2], features[1::2])
+        keys = (*user.answers, *fresh)
+        opposite = sum(_answer_key(c, swapped=True) in keys for c in fresh.values())
+        return self._profile(
+            self.method.update(user.posterior, pairs), keys, user.contradictory + opposite
+        )
+
+    def reward(
+        self, prompt: TextLike | None, responses: Responses, user: UserProfile | None = None
+    ) -> RewardDistribution:
+        """A user's rewards of responses to a prompt (the population's where no user is given).
+
+        `prompt` is not read where `responses` are hidden states (n, D).
+        """
+        posterior = (self.new_user() if user is None else self.check(user)).posterior
+        if isinstance(responses, Tensor):
+            self._check_width(responses)
+            return self.method.reward(posterior, responses.float())
+        if prompt is None:
+            raise DataError("a prompt is needed to read responses")
+        texts = [as_text(response) for response in responses]
+        features = self._encode([(as_text(prompt), text) for text in texts])
+        return self.method.reward(posterior, features)
+
+    def rank(
+        self, prompt: TextLike | None, candidates: Responses, user: UserProfile | None = None
+    ) -> Ranking:
+        """Candidate responses to a prompt in the order of a user's expected reward."""
+        if len(candidates) == 0:
+            raise DataError("there is no candidate to rank")
+        texts = None if isinstance(candidates, Tensor) else [as_text(text) for text in candidates]
+        return rank(self.reward(prompt, candidates, user), texts)
+
+    def load_user(self, path: str | os.PathLike[str]) -> UserProfile:
+        """Read a user's file; raises `PosteriorError` where it is of another model or damaged."""
+        saved = read_profile(path)
+        if saved.model != self.identity:
+            raise PosteriorError(
+                f"the user file {path} belongs to model {saved.model[:12]}, this is "
+                f"{self.identity[:12]}: adapt again from the user's answers"
+            )
+        expected = self.new_user().posterior.mean.shape
+        if saved.posterior.mean.shape != expected:
+            raise PosteriorError(f"the user file {path} is damaged: its mean has another size")
+        return self._profile(saved.posterior, saved.answers, saved.contradictory)
+
+    def check(self, user: UserProfile) -> UserProfile:
+        """The profile itself; raises `PosteriorError` where it is of another model."""
+        if user.model != self.identity:
+            raise PosteriorError("the user's posterior belongs to another model")
+        return user
+
+    # -- evaluation ---------------------------------------------------------------------------
+
+    def evaluate(
+        self,
+        data: PreferenceData,
+        progress: Progress | None = None,
+        *,
+        features: Tensor | None = None,
+    ) -> Evaluation:
+        """Accuracy and calibration for seen and unseen users on texts never trained on.
+
+        On the training data the split of training is made again; on other data every text that
+        was trained on is left out and every user who was trained on counts as seen. `features`
+        (N, D) of `data.items` take the place of reading the texts.
+        """
+        if features is None:
+            features = self._encode(data.item_texts(), progress)
+        self._check_width(features)
+        if self.is_training_data(data):
+            return evaluate(self.method, features, self._training_split(data))
+        known_user = _is_in(self._user_keys(data.user_ids), self.seen.user_keys)
+        known_text = _is_in(_text_keys(data), self.seen.text_keys)
+        seed = self.report["seed"]
+        divided = divide_new(data, known_text, known_user, SplitSettings(seed=seed))
+        rows = _rows_of_keys(self._user_keys(data.user_ids), self.seen.user_keys)
+        posterior = self.seen.posterior[torch.from_numpy(rows[divided.seen])]
+        return evaluate_new(self.method, features, divided, posterior)
+
+    def is_training_data(self, data: PreferenceData) -> bool:
+        """Whether the model was trained on this very data."""
+        return bool(data.digest == self.report["data"]["digest"])
+
+    def training_file(self) -> Path:
+        """The file that was trained on; raises `ModelError` where it is no longer there."""
+        path = Path(self.report["data"]["source"])
+        if not path.is_file():
+            raise ModelError(
+                f"the comparisons that were trained on are not in {path}: name them with --data"
+            )
+        return path
+
+    def _training_split(self, data: PreferenceData) -> Split:
+        return make_split(data, build(SplitSettings, self.report["split_settings"]))
+
+    def _user_keys(self, user_ids: Sequence[str]) -> Tensor:
+        return _keys(user_ids, self.report["data"]["digest"])
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _encode(
+        self, texts: Sequence[tuple[Text, Text]], progress: Progress | None = None
+    ) -> Tensor:
+        if not texts:
+            return torch.zeros(0, self.method.width)
+        if self.source is None:
+            if self.backbone is None:
+                raise ModelError("this model was trained on features: give hidden states, no texts")
+            self.source = FeatureSource(locate_again(self.backbone), self._cache)
+        return self.source.encode(texts, progress).features
+
+    def _check_width(self, features: Tensor) -> None:
+        if features.ndim != 2 or features.shape[1] != self.method.width:
+            raise DataError(
+                f"hidden states are {tuple(features.shape)}; expected (n, {self.method.width})"
+            )
+
+    def _profile(
+        self, posterior: UserPosterior, answers: Sequence[str] = (), contradictory: int = 0
+    ) -> UserProfile:
+        return UserProfile(
+            model=self.identity,
+            method=self.method.name,
+            posterior=posterior,
+            weights=self.method.weights(posterior),
+            answers=tuple(answers),
+            contradictory=contradictory,
+        )
+
+
+def _no_pairs(width: int) -> PairBatch:
+    nothing = torch.zeros(0, width)
+    return PairBatch.of_pairs(nothing, nothing)
+
+
+def _remember(method: Method, features: Tensor, split: Split) -> SeenUsers:
+    """Posteriors of the evaluated seen users, and which users and texts were trained on."""
+    data = split.data
+    users = np.unique(data.user[split.train])
+    pairs = pairs_of_users(data, features, split.train, users)
+    trained = np.unique(np.concatenate([data.chosen[split.train], data.rejected[split.train]]))
+    return SeenUsers(
+        user_keys=_keys([data.user_ids[i] for i in users], data.digest),
+        posterior=method.infer(pairs),
+        text_keys=_text_keys(data)[torch.from_numpy(trained)],
+    )
+
+
+def _keys(names: Iterable[str], secret: str = "") -> Tensor:
+    """(n, 16) bytes: keyed hashes of names."""
+    key = secret.encode()[:64]
+    digests = [hashlib.blake2b(n.encode(), digest_size=16, key=key).digest() for n in names]
+    return torch.from_numpy(np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 16).copy())
+
+
+def _text_keys(data: PreferenceData) -> Tensor:
+    return _keys(map(canonical, data.responses))
+
+
+def _rows_of_keys(wanted: Tensor, table: Tensor) -> IntArray:
+    """(n,) the row of each key in the table, -1 where it is not."""
+    place = {row.tobytes(): i for i, row in enumerate(table.numpy())}
+    return np.array([place.get(row.tobytes(), -1) for row in wanted.numpy()], dtype=np.int64)
+
+
+def _is_in(wanted: Tensor, table: Tensor) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    return _rows_of_keys(wanted, table) >= 0
+
+
+def _answer_key(comparison: Comparison, *, swapped: bool = False) -> str:
+    """What makes an answer the same answer: prompt, chosen and rejected."""
+    first, second = comparison.chosen, comparison.rejected
+    texts = (comparison.prompt, second, first) if swapped else (comparison.prompt, first, second)
+    digest = hashlib.blake2b(digest_size=12)
+    for text in map(canonical, texts):
+        digest.update(len(text).to_bytes(8, "little") + text.encode())
+    return digest.hexdigest()
+
+
+def _describe_data(data: PreferenceData) -> dict[str, Any]:
+    path = Path(data.source)
+    return {
+        "source": str(path.resolve()) if path.is_file() else data.source,
+        "digest": data.digest,
+        "comparisons": len(data),
+        "users": len(data.user_ids),
+        "responses": len(data.responses),
+        "left_out": len(data.left_out),
+    }
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("palate", "torch", "numpy")}

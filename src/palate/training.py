@@ -1,0 +1,131 @@
+"""The one training loop: steps over users, then a temperature fitted on validation comparisons."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from palate.errors import PalateError
+from palate.maths import bradley_terry_loss
+from palate.methods.base import Margins, Method, Step, TrainingSettings
+from palate.progress import Progress, Silent
+from palate.types import PairBatch
+
+DEFAULT_STEPS = 600
+#: Where the settings leave it open and nothing was there to choose it on.
+DEFAULT_WEIGHT_DECAY = 8.0
+LEAST_DRAWS_OF_A_USER = 5
+
+
+class DivergedError(PalateError):
+    """The training loss is no longer a number."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained method, and its mean loss over each tenth of training."""
+
+    method: Method
+    losses: tuple[float, ...]
+
+
+def fit(
+    method_class: type[Method],
+    settings: TrainingSettings,
+    pairs: PairBatch,
+    *,
+    seed: int,
+    progress: Progress | None = None,
+) -> Fitted:
+    """Train a method on comparisons; one seed gives the same parameters."""
+    generator = torch.Generator().manual_seed(seed)
+    method = method_class(settings, pairs.features.shape[1])
+    method.standardise(pairs)
+    method.initialise(generator)
+    steps = number_of_steps(settings, pairs.users)
+    optimiser = _optimiser(method, settings)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: learning_rate_share(step, steps, settings.warmup)
+    )
+    losses = torch.zeros(steps)
+    method.train()
+    with (progress or Silent()).track(f"training {method.name}", steps) as advance:
+        for number in range(steps):
+            loss = method.loss(draw_step(pairs, settings, generator), generator)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+            losses[number] = loss.detach()
+            if not math.isfinite(losses[number]):
+                raise DivergedError(
+                    f"the loss is {losses[number]} at step {number} of {steps}: lower learning_rate"
+                )
+            advance(1)
+    method.eval().requires_grad_(False)
+    tenths = tuple(float(part.mean()) for part in losses.tensor_split(10) if len(part))
+    return Fitted(method, tenths)
+
+
+def number_of_steps(settings: TrainingSettings, users: int) -> int:
+    """What the settings say, or enough that each user is drawn several times."""
+    if settings.steps is not None:
+        return settings.steps
+    return max(DEFAULT_STEPS, math.ceil(LEAST_DRAWS_OF_A_USER * users / settings.users_per_step))
+
+
+def learning_rate_share(step: int, steps: int, warmup: int) -> float:
+    """Linear warm-up, then a cosine to zero."""
+    return min(1.0, (step + 1) / max(warmup, 1)) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def draw_step(pairs: PairBatch, settings: TrainingSettings, generator: torch.Generator) -> Step:
+    """Some users, each once, with some of their comparisons, each once, in random order."""
+    owners = torch.nonzero(pairs.counts > 0)[:, 0]
+    drawn = torch.randperm(len(owners), generator=generator)[: settings.users_per_step]
+    users = owners[drawn]
+    counts = pairs.counts[users]
+    slots = torch.arange(int(counts.max()))
+    order = torch.rand(len(users), len(slots), generator=generator)
+    order.masked_fill_(slots >= counts[:, None], 2.0)  # absent comparisons come last
+    size = min(settings.comparisons_per_user, len(slots))
+    keys, slot = order.topk(size, largest=False, sorted=True)
+    row = pairs.offsets[users][:, None] + torch.where(keys < 2, slot, 0)
+    weight = torch.ones(row.shape) if pairs.weight is None else pairs.weight[row]
+    return Step(pairs.features, pairs.chosen[row], pairs.rejected[row], weight * (keys < 2))
+
+
+def _optimiser(method: Method, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """AdamW; matrices that read features decay, the bases and biases do not."""
+    decay = DEFAULT_WEIGHT_DECAY if settings.weight_decay is None else settings.weight_decay
+    decayed: list[Tensor] = []
+    free: list[Tensor] = []
+    for name, parameter in method.named_parameters():
+        (decayed if name.endswith(".weight") else free).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": decayed, "weight_decay": decay},
+            {"params": free, "weight_decay": 0.0},
+        ],
+        lr=settings.learning_rate,
+    )
+
+
+#: Temperatures tried, evenly in the logarithm.
+TEMPERATURES = torch.logspace(-1.5, 1.0, 251)
+
+
+def best_temperature(margins: Margins) -> float:
+    """The factor on the rewards with the least log-loss; uncertainty scales along."""
+    losses = [float(scaled_loss(margins, factor)) for factor in TEMPERATURES]
+    return float(TEMPERATURES[losses.index(min(losses))])
+
+
+def scaled_loss(margins: Margins, factor: Tensor) -> Tensor:
+    """Mean log-loss after multiplying the rewards by `factor`."""
+    variance = None if margins.variance is None else margins.variance * factor.square()
+    scaled = replace(margins, mean=margins.mean * factor, variance=variance)
+    return bradley_terry_loss(scaled.logit).mean()

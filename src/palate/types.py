@@ -1,0 +1,206 @@
+"""The nouns that flow between the rooms: frozen, validated at birth, shapes in the docstring."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, order=True)
+class Message:
+    """One turn of a conversation, as in chat templates."""
+
+    role: str
+    content: str
+
+
+#: A prompt or a response: plain text, or the turns of a conversation.
+Text = str | tuple[Message, ...]
+
+
+def canonical(text: Text) -> str:
+    """One string that identifies a text: itself, or its turns as JSON behind a mark no text has."""
+    if isinstance(text, str):
+        return text
+    return "\x00" + json.dumps([[m.role, m.content] for m in text], ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One answer: for `prompt`, `chosen` was preferred to `rejected`."""
+
+    prompt: Text
+    chosen: Text
+    rejected: Text
+
+    def __post_init__(self) -> None:
+        if canonical(self.chosen) == canonical(self.rejected):
+            raise ValueError("chosen and rejected are the same text: this says nothing of a taste")
+
+
+@dataclass(frozen=True, eq=False)
+class PairBatch:
+    """Comparisons of U users over one table of features, grouped by user.
+
+    features: (N, D) hidden states, one row a distinct (prompt, response).
+    chosen, rejected: (B,) rows of `features`, user after user.
+    offsets: (U + 1,) user u owns comparisons offsets[u]:offsets[u + 1]; a user may own none.
+    weight: (B,) positive importance of a comparison in training, or None for all ones.
+    """
+
+    features: Tensor
+    chosen: Tensor
+    rejected: Tensor
+    offsets: Tensor
+    weight: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        size = len(self.chosen)
+        if self.features.ndim != 2:
+            raise ValueError(f"features must be (N, D), not {tuple(self.features.shape)}")
+        if self.rejected.shape != (size,) or self.chosen.shape != (size,):
+            raise ValueError("chosen and rejected must both be (B,)")
+        if len(self.offsets) < 1 or int(self.offsets[0]) != 0 or int(self.offsets[-1]) != size:
+            raise ValueError("offsets must run from 0 to B")
+        if bool((self.offsets.diff() < 0).any()):
+            raise ValueError("offsets must not decrease")
+        if self.weight is not None and self.weight.shape != (size,):
+            raise ValueError("weight must be (B,)")
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    @property
+    def users(self) -> int:
+        """U, the number of users."""
+        return len(self.offsets) - 1
+
+    @property
+    def counts(self) -> Tensor:
+        """(U,) comparisons of each user."""
+        return self.offsets.diff()
+
+    @property
+    def user(self) -> Tensor:
+        """(B,) the user of each comparison."""
+        return torch.repeat_interleave(torch.arange(self.users), self.counts)
+
+    @classmethod
+    def of_pairs(cls, chosen: Tensor, rejected: Tensor) -> PairBatch:
+        """One user's comparisons from two tables of hidden states, both (n, D)."""
+        if chosen.shape != rejected.shape or chosen.ndim != 2:
+            raise ValueError(
+                f"chosen {tuple(chosen.shape)}, rejected {tuple(rejected.shape)}: expected (n, D) twice"
+            )
+        n = len(chosen)
+        return cls(
+            features=torch.cat([chosen, rejected]).float(),
+            chosen=torch.arange(n),
+            rejected=torch.arange(n, 2 * n),
+            offsets=torch.tensor([0, n]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class UserPosterior:
+    """What is known of U users' tastes, in the space of the method that inferred it.
+
+    mean: (U, d).
+    variance: (U, d) diagonal, or None for a method that gives no uncertainty.
+    answers: (U,) number of comparisons behind it.
+    """
+
+    mean: Tensor
+    variance: Tensor | None
+    answers: Tensor
+
+    def __post_init__(self) -> None:
+        if self.mean.ndim != 2 or self.answers.shape != self.mean.shape[:1]:
+            raise ValueError("a posterior holds mean (U, d) and answers (U,)")
+        if self.variance is not None and self.variance.shape != self.mean.shape:
+            raise ValueError("a posterior's variance is (U, d), like its mean")
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    def __getitem__(self, rows: Tensor | slice) -> UserPosterior:
+        """The posteriors of some users, in the order of `rows`."""
+        variance = None if self.variance is None else self.variance[rows]
+        return UserPosterior(self.mean[rows], variance, self.answers[rows])
+
+    @property
+    def uncertainty(self) -> Tensor | None:
+        """(U,) mean over dimensions of the standard deviation, or None if not measured."""
+        return None if self.variance is None else self.variance.sqrt().mean(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class WeightDistribution:
+    """Users' weights over the K bases.
+
+    mean: (U, K).
+    covariance: (U, K, K), or None for a method that gives no uncertainty.
+    """
+
+    mean: Tensor
+    covariance: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class RewardDistribution:
+    """One user's rewards for n candidates, joint because all share one uncertain user.
+
+    mean: (n,).
+    factor: (n, K) with covariance factor @ factor.T, or None for a method without uncertainty.
+    """
+
+    mean: Tensor
+    factor: Tensor | None
+
+    @property
+    def sd(self) -> Tensor | None:
+        """(n,) standard deviations, or None if not measured."""
+        return None if self.factor is None else self.factor.square().sum(-1).sqrt()
+
+
+@dataclass(frozen=True)
+class RankedCandidate:
+    """A candidate in order of preference.
+
+    index: place in the list that was given. reward: posterior mean. sd: its standard deviation,
+    None if the method gives none. p_best: probability that the user picks it from the list.
+    """
+
+    index: int
+    reward: float
+    sd: float | None
+    p_best: float
+    text: Text | None = None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Candidates for one prompt, best first."""
+
+    candidates: tuple[RankedCandidate, ...]
+
+    @property
+    def best(self) -> RankedCandidate:
+        """The candidate with the highest expected reward."""
+        return self.candidates[0]
+
+    @property
+    def order(self) -> list[int]:
+        """Indices of the candidates as given, best first."""
+        return [candidate.index for candidate in self.candidates]
+
+
+def as_text(value: str | Sequence[Message | dict[str, str]]) -> Text:
+    """A text from what callers hold: a string, or turns as `Message` or {"role", "content"}."""
+    if isinstance(value, str):
+        return value
+    return tuple(m if isinstance(m, Message) else Message(m["role"], m["content"]) for m in value)
