@@ -12,6 +12,10 @@ from pathlib import Path
 from palate.errors import PalateError
 
 
+#: A folder that holds this file was written by us.
+MARK = "config.json"
+
+
 class OutputError(PalateError):
     """An output that cannot be written, or that exists already."""
 
@@ -42,15 +46,17 @@ def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     Raises `OutputError` where something stands there already, unless `overwrite`.
     """
     refuse_existing(path, overwrite=overwrite)
+    place = Path(os.path.realpath(path))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
     except OSError as error:
         raise OutputError(f"cannot write beside {path}: {error}") from error
     try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        _take_place(temporary, path)
+        new = temporary / "new"
+        new.mkdir()
+        yield new
+        _take_place(new, place, aside=temporary / "old")
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error}") from error
     finally:
@@ -58,23 +64,40 @@ def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
-    """Raise `OutputError` where a file or a folder with something in it stands in the way."""
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return
-    if not path.is_dir():
-        raise OutputError(f"{path} is a file; name a folder")
-    if not overwrite:
-        raise OutputError(f"{path} exists already: name another folder, or pass --overwrite")
+    """Raise `OutputError` where a file or a folder with something in it stands in the way.
+
+    `overwrite` lets a folder be replaced that holds files alone, `MARK` among them: never a folder
+    of folders, such as one's home. Nothing may be in the way of making the folder either.
+    """
+    try:
+        if path.exists() and not path.is_dir():
+            raise OutputError(f"{path} is a file; name a folder")
+        entries = list(path.iterdir()) if path.exists() else []
+        if entries and not overwrite:
+            raise OutputError(f"{path} exists already: name another folder, or pass --overwrite")
+        if entries and not (path / MARK).is_file():
+            raise OutputError(f"{path} holds no {MARK}, so nothing of ours: name another folder")
+        if any(entry.is_dir() for entry in entries):
+            raise OutputError(f"{path} holds folders, so more than ours: name another folder")
+        above = next(folder for folder in path.absolute().parents if folder.exists())
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error}") from error
+    if not above.is_dir():
+        raise OutputError(f"cannot write {path}: {above} is a file")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write {path}: no permission in {above}")
 
 
-def _take_place(temporary: Path, path: Path) -> None:
-    if not path.exists():
-        temporary.rename(path)
-        return
-    aside = temporary.with_name(f"{temporary.name}.old")
-    path.rename(aside)
-    temporary.rename(path)
-    shutil.rmtree(aside)
+def _take_place(new: Path, place: Path, aside: Path) -> None:
+    """Rename `new` to `place`; what stood there goes aside, and comes back if that fails."""
+    if place.exists():
+        place.rename(aside)
+    try:
+        new.rename(place)
+    except BaseException:
+        if aside.exists() and not place.exists():
+            aside.rename(place)
+        raise
 
 
 def _umask() -> int:

@@ -41,6 +41,6 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
             raise SettingsError(f"{assignment!r} is no setting; expected name=value")
         try:
             values[name.strip()] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             values[name.strip()] = None if value.lower() == "none" else value
     return values

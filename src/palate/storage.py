@@ -25,6 +25,9 @@ METHOD_TENSORS = "model.safetensors"
 TRAINING_TENSORS = "training.safetensors"
 REPORT = "training.json"
 
+DIFFERS = "its checksum differs"
+ADVICE = "bring a whole copy of the folder, or train again"
+
 
 @dataclass(frozen=True, eq=False)
 class SeenUsers:
@@ -91,12 +94,14 @@ def write_model(
         "backbone": None if backbone is None else asdict(backbone),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()},
     }
-    (folder / CONFIG).write_bytes(_json_bytes(config))
+    (folder / CONFIG).write_bytes(_json_bytes(config | {"checksum": _checksum(config)}))
 
 
 def read_model(folder: Path) -> Stored:
     """Read a model's folder; raises `ModelError` naming the file that is missing or damaged."""
     config = _read_config(folder)
+    if config.pop("checksum", None) != _checksum(config):
+        raise ModelError(f"the model file {folder / CONFIG} is damaged: {DIFFERS}; {ADVICE}")
     try:
         checksums = dict(config["sha256"])
         contents = {
@@ -111,8 +116,12 @@ def read_model(folder: Path) -> Stored:
         report = json.loads(contents[REPORT])
     except ModelError:
         raise
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError, PalateError) as error:
-        raise ModelError(f"the model in {folder} is damaged: {error!r}; save it again") from error
+    except PalateError as error:  # whole, but of a method or a setting that is not known here
+        raise ModelError(
+            f"the model in {folder} cannot be read: {error}: upgrade palate"
+        ) from error
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"the model in {folder} is damaged: {error!r}; {ADVICE}") from error
     method.eval().requires_grad_(False)
     identity = identity_of(contents[METHOD_TENSORS], backbone)
     return Stored(method, backbone, seen, report, identity)
@@ -124,11 +133,16 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ModelError(f"the model in {folder} has no {CONFIG}; save it again") from error
-    except (OSError, ValueError) as error:
-        raise ModelError(f"the model file {folder / CONFIG} is damaged: {error}") from error
+        raise ModelError(f"the model in {folder} has no {CONFIG}; {ADVICE}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(
+            f"the model file {folder / CONFIG} is damaged: {error}; {ADVICE}"
+        ) from error
     if not isinstance(config, dict) or not isinstance(config.get("format"), int):
-        raise ModelError(f"the model file {folder / CONFIG} is no model's configuration")
+        raise ModelError(
+            f"the model file {folder / CONFIG} is no model's configuration: expected a folder that "
+            "`palate train --out` wrote"
+        )
     if config["format"] > FORMAT:
         raise ModelError(
             f"the model in {folder} has format {config['format']}, this version reads up to "
@@ -141,9 +155,11 @@ def _read_checked(path: Path, checksum: str) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"the model file {path} is missing or unreadable: {error}") from error
+        raise ModelError(
+            f"the model file {path} is missing or unreadable ({error}); {ADVICE}"
+        ) from error
     if hashlib.sha256(content).hexdigest() != checksum:
-        raise ModelError(f"the model file {path} is damaged: its checksum differs; save it again")
+        raise ModelError(f"the model file {path} is damaged: {DIFFERS}; {ADVICE}")
     return content
 
 
@@ -156,6 +172,11 @@ def _build_method(config: dict[str, Any]) -> Method:
 def _read_seen(tensors: dict[str, Tensor]) -> SeenUsers:
     posterior = UserPosterior(tensors["mean"], tensors.get("variance"), tensors["answers"])
     return SeenUsers(tensors["user_keys"], posterior, tensors["text_keys"])
+
+
+def _checksum(config: dict[str, Any]) -> str:
+    """Of the configuration, which holds the checksums of all other files."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
 def _json_bytes(content: dict[str, Any]) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,6 +20,8 @@ DEFAULT_STEPS = 600
 #: Where the settings leave it open and nothing was there to choose it on.
 DEFAULT_WEIGHT_DECAY = 8.0
 LEAST_DRAWS_OF_A_USER = 5
+#: Width of the features for which learning rates are given.
+REFERENCE_WIDTH = 384
 
 
 class DivergedError(PalateError):
@@ -40,7 +44,18 @@ def fit(
     seed: int,
     progress: Progress | None = None,
 ) -> Fitted:
-    """Train a method on comparisons; one seed gives the same parameters."""
+    """Train a method on comparisons; one seed gives the same bytes."""
+    with one_thread():
+        return _fit(method_class, settings, pairs, seed, progress or Silent())
+
+
+def _fit(
+    method_class: type[Method],
+    settings: TrainingSettings,
+    pairs: PairBatch,
+    seed: int,
+    progress: Progress,
+) -> Fitted:
     generator = torch.Generator().manual_seed(seed)
     method = method_class(settings, pairs.features.shape[1])
     method.standardise(pairs)
@@ -52,7 +67,7 @@ def fit(
     )
     losses = torch.zeros(steps)
     method.train()
-    with (progress or Silent()).track(f"training {method.name}", steps) as advance:
+    with progress.track(f"training {method.name}", steps) as advance:
         for number in range(steps):
             loss = method.loss(draw_step(pairs, settings, generator), generator)
             optimiser.zero_grad()
@@ -98,20 +113,41 @@ def draw_step(pairs: PairBatch, settings: TrainingSettings, generator: torch.Gen
     return Step(pairs.features, pairs.chosen[row], pairs.rejected[row], weight * (keys < 2))
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute in one thread: the sums' order, and so the bytes, then hang on no machine's cores.
+
+    Steps are small; more threads gain little and lose much where another process is busy.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _optimiser(method: Method, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """AdamW; matrices that read features decay, the bases and biases do not."""
+    """AdamW; matrices decay, the bases and biases do not.
+
+    The learning rate is one for features of REFERENCE_WIDTH: Adam moves every weight alike, so a
+    matrix over more features moves its outputs more, and is slowed in proportion (the rule of
+    maximal update parametrisation, Yang et al. 2022). Its decay per step stays the same.
+    """
     decay = DEFAULT_WEIGHT_DECAY if settings.weight_decay is None else settings.weight_decay
-    decayed: list[Tensor] = []
-    free: list[Tensor] = []
+    slowed = method.width / REFERENCE_WIDTH
+    reading = {id(layer.weight) for layer in method.feature_layers()}
+    groups = []
     for name, parameter in method.named_parameters():
-        (decayed if name.endswith(".weight") else free).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {"params": decayed, "weight_decay": decay},
-            {"params": free, "weight_decay": 0.0},
-        ],
-        lr=settings.learning_rate,
-    )
+        slow = slowed if id(parameter) in reading else 1.0
+        groups.append(
+            {
+                "params": [parameter],
+                "lr": settings.learning_rate / slow,
+                "weight_decay": decay * slow if name.endswith(".weight") else 0.0,
+            }
+        )
+    return torch.optim.AdamW(groups)
 
 
 #: Temperatures tried, evenly in the logarithm.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,10 +108,13 @@ def _parse(content: dict[str, Any]) -> SavedProfile:
     variance = posterior["variance"]
     count = posterior["answers"]
     keys = content["answer_keys"]
-    if not isinstance(count, int) or count < 0:
-        raise ValueError("answers is not a count")
+    contradictory = content["contradictory"]
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise ValueError("answer_keys is not a list of texts")
+    if not _is_count(count) or len(set(keys)) > count:
+        raise ValueError("answers is not the number of answers")
+    if not _is_count(contradictory) or contradictory > count:
+        raise ValueError("contradictory is not a number of answers")
     return SavedProfile(
         model=str(content["model"]),
         posterior=UserPosterior(
@@ -121,14 +123,20 @@ def _parse(content: dict[str, Any]) -> SavedProfile:
             answers=torch.tensor([count]),
         ),
         answers=tuple(keys),
-        contradictory=int(content["contradictory"]),
+        contradictory=contradictory,
     )
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _row(values: object, *, positive: bool = False) -> Tensor:
     if not isinstance(values, list) or not values:
         raise ValueError("expected a list of numbers")
-    numbers = [float(value) for value in values]
-    if not all(math.isfinite(number) and (number > 0 or not positive) for number in numbers):
+    if not all(isinstance(value, int | float) for value in values):
+        raise ValueError("expected a list of numbers")
+    row = torch.tensor([values], dtype=torch.float32)
+    if not bool(row.isfinite().all()) or (positive and not bool((row > 0).all())):
         raise ValueError("a number is out of range")
-    return torch.tensor([numbers])
+    return row

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 #: Exit code of bad input and bad usage; a traceback's own is 1, and Ctrl-C's 130.
@@ -12,23 +11,22 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line and exit with a code that means something."""
-    import click
-
-    from palate.cli.app import app
     from palate.errors import PalateError
 
+    sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = app(standalone_mode=False)
+        from palate.cli.app import app
+
+        app()  # says itself what is wrong with a command's words, and exits
     except PalateError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        code = BAD_INPUT
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        print("interrupted; files are as they were", file=sys.stderr)  # noqa: T201
-        code = INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe has gone, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code)
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        sys.exit(_interrupted())
+    except SystemExit as end:  # typer makes one of Ctrl-C
+        sys.exit(_interrupted() if end.code == INTERRUPTED else end.code)
+
+
+def _interrupted() -> int:
+    print("interrupted; files are as they were", file=sys.stderr)  # noqa: T201
+    return INTERRUPTED

@@ -19,8 +19,8 @@ JsonOption = Annotated[
 
 
 def print_json(content: Mapping[str, Any]) -> None:
-    """One object on standard output; numbers that are none (NaN) are refused, not printed."""
-    typer.echo(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
+    """One object on standard output, in ASCII; numbers that are none (NaN) are refused."""
+    typer.echo(json.dumps(content, indent=1, allow_nan=False))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

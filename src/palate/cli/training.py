@@ -19,6 +19,10 @@ from palate.cli.output import (
 )
 
 
+#: The largest number that a generator takes.
+MAX_SEED = 2**63 - 1
+
+
 class SplitKind(StrEnum):
     """What is held out."""
 
@@ -42,7 +46,9 @@ def train(
             help="Fewest training comparisons of an evaluated user.", show_default="20, or fewer"
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides split and initialisation.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MAX_SEED, help="Decides split and initialisation.")
+    ] = 0,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", help="A setting of the method, name=value; may be repeated."),

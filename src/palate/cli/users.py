@@ -84,14 +84,14 @@ def rank(
 
     Example: palate rank runs/first --user alice.json --prompt "Why is the sky blue?" answers.txt
     """
-    from palate.data.candidates import read_candidates
+    from palate.data.candidates import read_candidates, read_prompt
     from palate.model import PersonalRewardModel
     from palate.types import canonical
 
     model = PersonalRewardModel.load(run, cache=cache)
     profile = None if user is None else model.load_user(user)
-    texts = read_candidates(candidates)
-    ranking = model.rank(prompt, texts, profile)
+    question, texts = read_prompt(prompt), read_candidates(candidates)
+    ranking = model.rank(question, texts, profile)
     if as_json:
         rows = [
             {"index": c.index, "reward": c.reward, "sd": c.sd, "p_best": c.p_best}

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from palate.data.comparisons import IntArray, PreferenceData
-from palate.errors import Problem
+from palate.data.splits import SplitSettings, make_split
+from palate.errors import Problem, SplitError
 from palate.types import Text
 
 
@@ -87,10 +88,13 @@ class CheckReport:
 def inspect_file(path: Path) -> CheckReport:
     """Read a file and report on all of it."""
     data, problems = PreferenceData.inspect(path)
-    if data is not None and len(np.unique(data.user)) == 1:
-        message = "all comparisons are by one user; training needs two users or more"
-        problems.append(Problem(str(path), None, "user_id", message))
-    return CheckReport(str(path), tuple(problems), None if data is None else summarise(data))
+    if data is None:
+        return CheckReport(str(path), tuple(problems), None)
+    try:
+        make_split(data, SplitSettings())
+    except SplitError as error:
+        problems.extend(error.problems)
+    return CheckReport(str(path), tuple(problems), summarise(data))
 
 
 def summarise(data: PreferenceData) -> Summary:

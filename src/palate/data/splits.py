@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palate.data.comparisons import IntArray, PreferenceData
-from palate.errors import SettingsError, SplitError
+from palate.errors import Problem, SettingsError, SplitError
 from palate.types import canonical
 
 BoolArray = NDArray[np.bool_]
@@ -104,7 +104,7 @@ def make_split(data: PreferenceData, settings: SplitSettings) -> Split:
     Raises `SplitError` where no seen or no unseen user is left, or no groups to hold out.
     """
     if len(data.user_ids) < 2 or len(np.unique(data.user)) < 2:
-        raise SplitError(f"{data.source} has one user only; a split needs seen and unseen users")
+        raise _refusal(data, "user_id", "one user only; a split needs seen and unseen users")
     evaluation_text, evaluation_side = _hold_out(data, settings)
     chosen, rejected = evaluation_text[data.chosen], evaluation_text[data.rejected]
     in_training = ~evaluation_side & ~chosen & ~rejected
@@ -134,6 +134,10 @@ def make_split(data: PreferenceData, settings: SplitSettings) -> Split:
         min_comparisons=minimum,
         counts=counts,
     )
+
+
+def _refusal(data: PreferenceData, field: str, message: str) -> SplitError:
+    return SplitError([Problem(data.source, None, field, message)])
 
 
 def hash_order(seed: int, purpose: str, names: Iterable[str]) -> IntArray:
@@ -166,9 +170,8 @@ def _hold_out(data: PreferenceData, settings: SplitSettings) -> tuple[BoolArray,
     if settings.kind == "groups":
         return _hold_out_groups(data, settings)
     present = _texts_of(data, np.arange(len(data)))
-    unit_of = _text_units(data)[present]
-    _, first, unit = np.unique(unit_of, return_index=True, return_inverse=True)
-    names = [canonical(data.responses[present[i]]) for i in first]
+    _, unit = np.unique(_text_units(data)[present], return_inverse=True)
+    names = _unit_names([canonical(data.responses[i]) for i in present], unit)
     held_out = _last_share(hash_order(settings.seed, "texts", names), np.bincount(unit), settings)
     text = np.zeros(len(data.responses), dtype=bool)
     text[present] = held_out[unit]
@@ -178,10 +181,10 @@ def _hold_out(data: PreferenceData, settings: SplitSettings) -> tuple[BoolArray,
 
 def _hold_out_groups(data: PreferenceData, settings: SplitSettings) -> tuple[BoolArray, BoolArray]:
     if data.group is None:
-        raise SplitError(f"{data.source} has no group column, which a split by groups needs")
+        raise _refusal(data, "group", "column is missing, which a split by groups needs")
     present = np.unique(data.group)
     if len(present) < 2:
-        raise SplitError(f"{data.source} has one group only; a split by groups needs two or more")
+        raise _refusal(data, "group", "one group only; a split by groups needs two or more")
     order = hash_order(settings.seed, "groups", [data.group_names[i] for i in present])
     held_out = np.zeros(len(data.group_names), dtype=bool)
     held_out[present] = _last_share(order, np.ones(len(present), dtype=np.int64), settings)
@@ -189,6 +192,14 @@ def _hold_out_groups(data: PreferenceData, settings: SplitSettings) -> tuple[Boo
     text = np.zeros(len(data.responses), dtype=bool)
     text[_texts_of(data, np.flatnonzero(row))] = True
     return text, row
+
+
+def _unit_names(texts: Sequence[str], unit: IntArray) -> list[str]:
+    """Every unit by the first of its texts in the alphabet, whatever the order of the rows."""
+    names: dict[int, str] = {}
+    for text, number in zip(texts, unit.tolist(), strict=True):
+        names[number] = min(text, names.get(number, text))
+    return [names[number] for number in range(len(names))]
 
 
 def _last_share(order: IntArray, size: IntArray, settings: SplitSettings) -> BoolArray:
@@ -202,7 +213,7 @@ def _last_share(order: IntArray, size: IntArray, settings: SplitSettings) -> Boo
 
 
 def _text_units(data: PreferenceData) -> IntArray:
-    """(M,) the lowest response of the unit that each response moves with.
+    """(M,) a number of the unit that each response moves with.
 
     A few texts connected by comparisons move together, so that no comparison is lost; the texts
     of a larger component move alone, and its comparisons that straddle are lost to the split.
@@ -243,10 +254,12 @@ def _seen_and_unseen(
     data: PreferenceData, eligible: IntArray, minimum: int, settings: SplitSettings
 ) -> tuple[IntArray, IntArray]:
     if len(eligible) < 2:
-        raise SplitError(
-            f"{data.source}: no unseen users possible: {len(eligible)} of the "
-            f"{len(np.unique(data.user))} users have {minimum} comparisons on training texts and "
-            "one on evaluation texts; two are needed (lower min_comparisons, or bring more data)"
+        raise _refusal(
+            data,
+            "user_id",
+            f"no unseen users possible: {len(eligible)} of the {len(np.unique(data.user))} users "
+            f"have {minimum} comparisons on training texts and one on evaluation texts; two are "
+            "needed (lower min_comparisons, or bring more data)",
         )
     order = hash_order(settings.seed, "users", [data.user_ids[i] for i in eligible])
     cut = min(max(round(settings.seen * len(eligible)), 1), len(eligible) - 1)

@@ -6,18 +6,18 @@ import datetime
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
 from palate.data.comparisons import FloatArray, IntArray, PreferenceData
-from palate.data.sources import MAX_FIELD_BYTES, Column, Table
-from palate.errors import DataError, Problem
+from palate.data.sources import MAX_FIELD_BYTES, TEXT_COLUMNS, USER_COLUMNS, Column, Table
+from palate.errors import Problem
 from palate.types import Message, Text
 
-TEXT_COLUMNS = ("prompt", "chosen", "rejected")
-USER_COLUMNS = ("user_id", "user")
-OPTIONAL_COLUMNS = ("group", "weight", "timestamp", "tie")
+#: So many of a source's columns are named where one is missing.
+COLUMNS_SHOWN = 20
 
 
 class FaultError(ValueError):
@@ -27,65 +27,58 @@ class FaultError(ValueError):
 def validate(
     table: Table, *, user: str | None = None
 ) -> tuple[PreferenceData | None, list[Problem]]:
-    """The rows of `table` without fault, and a problem for each fault of the others.
+    """The rows of `table` without fault (None if there are none), and every fault of the others.
 
-    `user` is everyone's name where there is no user column. Raises `DataError` where columns are
-    missing or there are no rows: nothing more can then be said.
+    `user` is everyone's name where there is no user column.
     """
-    if not len(table.rows) and not table.problems:
-        raise DataError([Problem(table.name, None, None, "holds no comparison")])
-    columns = _named_columns(table, user)
+    problems = list(table.problems)
+    if not len(table.rows):
+        return None, problems or [Problem(table.name, None, None, "holds no comparison")]
+    missing = _missing_columns(table, user)
+    problems += missing
     parsers: dict[str, Callable[[Any], Any]] = {
-        "user": _user_id,
+        **dict.fromkeys(USER_COLUMNS, _user_id),
         **dict.fromkeys(TEXT_COLUMNS, parse_text),
         "group": _group,
         "weight": _weight,
         "timestamp": _timestamp,
         "tie": _no_tie,
     }
-    parsed = {name: _parse(column, parsers[name]) for name, column in columns.items()}
-    problems = list(table.problems)
+    parsed = {name: _parse(column, parsers[name]) for name, column in table.columns.items()}
     good = np.ones(len(table.rows), dtype=bool)
     for name, column in parsed.items():
-        field = _source_name(table, name)
         for row in np.flatnonzero(column.faulty[column.codes]):
             fault = column.faults[int(column.codes[row])]
-            problems.append(Problem(table.name, int(table.rows[row]), field, fault))
+            problems.append(Problem(table.name, int(table.rows[row]), name, fault))
             good[row] = False
-    responses, chosen, rejected = _shared_vocabulary(parsed["chosen"], parsed["rejected"])
-    for row in np.flatnonzero((chosen == rejected) & good):
-        fault = "the same text is chosen and rejected; leave the row out"
-        problems.append(Problem(table.name, int(table.rows[row]), "rejected", fault, True))
-        good[row] = False
+    if not missing:
+        responses, chosen, rejected = _shared_vocabulary(parsed["chosen"], parsed["rejected"])
+        for row in np.flatnonzero((chosen == rejected) & good):
+            fault = "the same text is chosen and rejected; leave the row out"
+            problems.append(Problem(table.name, int(table.rows[row]), "rejected", fault, True))
+            good[row] = False
     problems.sort(key=lambda problem: problem.row or 0)
-    if not good.any():
+    if missing or not good.any():
         return None, problems
+    everyone = _Parsed([user], {}, np.zeros(len(table.rows), dtype=np.int64))
+    parsed["user"] = next((parsed[name] for name in USER_COLUMNS if name in parsed), everyone)
     data = _assemble(table, parsed, responses, chosen, rejected)
     return (data if good.all() else data.select(good)), problems
 
 
-def _named_columns(table: Table, user: str | None) -> dict[str, Column]:
-    """The columns that are read, by the names used here; complains of missing ones."""
-    present = ", ".join(table.columns) or "none"
+def _missing_columns(table: Table, user: str | None) -> list[Problem]:
+    """A problem for each column that is needed and not there."""
+    present = [*table.columns, *table.other_columns]
+    found = ", ".join(present[:COLUMNS_SHOWN]) or "none"
+    found += ", ..." if len(present) > COLUMNS_SHOWN else ""
     missing = [name for name in TEXT_COLUMNS if name not in table.columns]
-    user_column = next((name for name in USER_COLUMNS if name in table.columns), None)
-    if user_column is None and user is None:
-        missing.append("user_id")
-    if missing:
-        message = f"column is missing; found {present}; expected the columns "
-        message += "user_id (or user), prompt, chosen, rejected"
-        raise DataError([Problem(table.name, None, name, message) for name in missing])
-    columns = {name: table.columns[name] for name in TEXT_COLUMNS}
-    if user_column is None:
-        columns["user"] = Column([user], np.zeros(len(table.rows), dtype=np.int64))
-    else:
-        columns["user"] = table.columns[user_column]
-    columns |= {name: table.columns[name] for name in OPTIONAL_COLUMNS if name in table.columns}
-    return columns
-
-
-def _source_name(table: Table, name: str) -> str:
-    return "user_id" if name == "user" and "user_id" in table.columns else name
+    wanted = ", ".join(TEXT_COLUMNS)
+    if user is None:
+        wanted = f"{USER_COLUMNS[0]} (or {USER_COLUMNS[1]}), {wanted}"
+        if not any(name in table.columns for name in USER_COLUMNS):
+            missing.append(USER_COLUMNS[0])
+    message = f"column is missing; found {found}; expected the columns {wanted}"
+    return [Problem(table.name, None, name, message) for name in missing]
 
 
 @dataclass(frozen=True)
@@ -160,7 +153,6 @@ def _assemble(
         name: parsed[name].per_row() if name in parsed else None for name in ("weight", "timestamp")
     }
     items, chosen_item, rejected_item = _number_items(prompt, chosen, rejected)
-    known = {*TEXT_COLUMNS, *USER_COLUMNS, *OPTIONAL_COLUMNS}
     return PreferenceData(
         source=table.name,
         user_ids=tuple(user_ids),
@@ -175,7 +167,7 @@ def _assemble(
         rejected_item=rejected_item,
         group_names=tuple(group_names),
         group=group,
-        other_columns=tuple(name for name in table.columns if name not in known),
+        other_columns=table.other_columns,
         **numbers,
     )
 
@@ -193,18 +185,28 @@ def _number_items(
 
 def _checked_string(value: str, what: str) -> str:
     if not value.strip():
-        raise FaultError(f"the {what} is empty")
+        raise FaultError(f"the {what} is empty; fill it in, or leave the row out")
+    _check_size(_encoded(value, what), what)
+    if "\x00" in value:
+        raise FaultError(f"the {what} holds a NUL character; remove it")
+    return value
+
+
+def _encoded(value: str, what: str) -> bytes:
     try:
-        size = len(value.encode())
+        return value.encode()
     except UnicodeEncodeError as error:
         raise FaultError(
-            f"the {what} holds half a surrogate pair at character {error.start}"
+            f"the {what} holds half a surrogate pair at character {error.start}; remove it"
         ) from error
-    if size > MAX_FIELD_BYTES:
-        raise FaultError(f"the {what} has {size:,} bytes; at most {MAX_FIELD_BYTES:,} are read")
-    if "\x00" in value:
-        raise FaultError(f"the {what} holds a NUL character")
-    return value
+
+
+def _check_size(encoded: bytes, what: str) -> None:
+    if len(encoded) > MAX_FIELD_BYTES:
+        raise FaultError(
+            f"the {what} has {len(encoded):,} bytes; at most {MAX_FIELD_BYTES:,} are read: "
+            "shorten it, or leave the row out"
+        )
 
 
 def parse_text(value: Any) -> Text:
@@ -212,12 +214,20 @@ def parse_text(value: Any) -> Text:
     if isinstance(value, str):
         return _checked_string(value, "text")
     if isinstance(value, list):
-        return tuple(_message(turn) for turn in value) or _refuse("the conversation has no turn")
+        return _conversation(value)
     if value is None:
-        raise FaultError("the text is missing")
+        raise FaultError("the text is missing; fill it in, or leave the row out")
     if isinstance(value, bytes):
-        raise FaultError("the text is not UTF-8; save the file as UTF-8")
+        raise FaultError("the text is not UTF-8; write it as UTF-8")
     raise FaultError(f"expected a text or a list of turns, found {type(value).__name__}")
+
+
+def _conversation(turns: list[Any]) -> tuple[Message, ...]:
+    messages = tuple(_message(turn) for turn in turns)
+    if not messages:
+        raise FaultError("the conversation has no turn; leave the row out")
+    _check_size("".join(message.content for message in messages).encode(), "conversation")
+    return messages
 
 
 def _message(turn: Any) -> Message:
@@ -229,18 +239,20 @@ def _message(turn: Any) -> Message:
     return Message(_checked_string(turn["role"], "role"), _checked_string(content, "content"))
 
 
-def _refuse(message: str) -> Text:
-    raise FaultError(message)
-
-
 def _identifier(value: Any, what: str) -> str:
     if isinstance(value, str):
         return _checked_string(value, what)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
     if value is None:
-        raise FaultError(f"the {what} is missing")
-    raise FaultError(f"expected a text or a whole number as {what}, found {type(value).__name__}")
+        raise FaultError(f"the {what} is missing; fill it in, or leave the row out")
+    if isinstance(value, bytes):
+        raise FaultError(f"the {what} is not UTF-8; write it as UTF-8")
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        found = type(value).__name__
+        raise FaultError(f"expected a text or a whole number as {what}, found {found}")
+    try:
+        return str(value)
+    except ValueError as error:  # more digits than Python turns into text
+        raise FaultError(f"the {what} is a number of thousands of digits") from error
 
 
 def _user_id(value: Any) -> str:
@@ -252,11 +264,15 @@ def _group(value: Any) -> str:
 
 
 def _number(value: Any, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if value is None:
+        raise FaultError(f"the {what} is missing; fill it in, or leave the column out")
+    if isinstance(value, bool) or not isinstance(value, str | Real):
         raise FaultError(f"expected a number as {what}, found {type(value).__name__}")
     try:
         return float(value)
-    except (ValueError, OverflowError) as error:
+    except OverflowError as error:
+        raise FaultError(f"the {what} is too large a number") from error
+    except ValueError as error:
         raise FaultError(f"expected a number as {what}, found {str(value)[:40]!r}") from error
 
 
@@ -268,17 +284,28 @@ def _weight(value: Any) -> float:
 
 
 def _timestamp(value: Any) -> float:
-    if isinstance(value, datetime.datetime):
-        return value.timestamp()
-    if isinstance(value, str):
+    """Seconds since 1970. Figures are seconds; a date without a time zone is in UTC."""
+    if isinstance(value, datetime.date):
+        return _seconds(value)
+    try:
+        seconds = _number(value, "timestamp")
+    except FaultError:
+        if not isinstance(value, str):
+            raise
         try:
-            return datetime.datetime.fromisoformat(value).timestamp()
-        except ValueError:
-            pass  # not a date: perhaps seconds in figures, as in a CSV file
-    seconds = _number(value, "timestamp (seconds, or a date such as 2026-11-21T09:30:00Z)")
+            return _seconds(datetime.datetime.fromisoformat(value))
+        except ValueError as error:
+            message = "expected seconds or a date such as 2026-11-21T09:30:00Z as timestamp, found "
+            raise FaultError(f"{message}{value[:40]!r}") from error
     if not math.isfinite(seconds):
         raise FaultError(f"the timestamp is {seconds}; expected seconds or a date")
     return seconds
+
+
+def _seconds(date: datetime.date) -> float:
+    if not isinstance(date, datetime.datetime):
+        date = datetime.datetime.combine(date, datetime.time())
+    return (date if date.tzinfo else date.replace(tzinfo=datetime.UTC)).timestamp()
 
 
 def _no_tie(value: Any) -> bool:

@@ -118,6 +118,10 @@ class Method(nn.Module, ABC):
         """Draw the start of the parameters."""
 
     @abstractmethod
+    def feature_layers(self) -> list[nn.Linear]:
+        """The layers that read features; the width of these decides how fast they may move."""
+
+    @abstractmethod
     def loss(self, step: Step, generator: torch.Generator) -> Tensor:
         """The training loss of a step, a scalar."""
 

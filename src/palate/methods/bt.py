@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from palate.maths import bradley_terry_loss
 from palate.methods.base import Method, Step, TrainingSettings, draw_linear, linear
@@ -38,6 +38,10 @@ class BT(Method):
     def initialise(self, generator: torch.Generator) -> None:
         """Start near zero."""
         draw_linear(self.head, generator, gain=0.1)
+
+    def feature_layers(self) -> list[nn.Linear]:
+        """The head."""
+        return [self.head]
 
     def loss(self, step: Step, generator: torch.Generator) -> Tensor:
         """Weighted mean of -log sigmoid(margin)."""

@@ -110,6 +110,11 @@ class VRF(Method):
             self.base_mean.normal_(generator=generator)
             self.base_log_sd.zero_()
 
+    def feature_layers(self) -> list[nn.Linear]:
+        """The first layers of encoder and head."""
+        head = self.head_in if isinstance(self.head_in, nn.Linear) else self.head_out
+        return [self.encoder_in, head]
+
     # -- users: equations (5) and (6) ---------------------------------------------------------
 
     def encode_pairs(
@@ -181,7 +186,8 @@ class VRF(Method):
         if self.settings.attenuated:
             spread = (weights[:, None] * (delta - margin[..., None]).square()).sum(-1)
             margin = maths.mackay_margin(margin, spread)
-        preference = (maths.bradley_terry_loss(margin) * target).sum() / target.sum()
+        losses = maths.bradley_terry_loss(margin) * target
+        preference = losses.sum() / target.sum().clamp_min(1e-9)
         total = preference + self.settings.diversity * self.diversity_loss()
         if self.settings.kl > 0:
             total = total + self.settings.kl * self.kl_loss(mean, variance, generator).mean()
@@ -226,7 +232,7 @@ class VRF(Method):
     @torch.no_grad()
     def infer(self, pairs: PairBatch) -> UserPosterior:
         """q_u of each user in one forward pass; N(0, I) for a user without answers."""
-        zeros = torch.zeros(pairs.users, self.settings.dimensions)
+        zeros = pairs.features.new_zeros(pairs.users, self.settings.dimensions)
         return self._added(zeros, zeros, pairs, pairs.counts)
 
     @torch.no_grad()

@@ -20,7 +20,7 @@ class AttributesConfig:
     users: int = 168
     comparisons: int = 100
     responses: int = 40
-    scale: float = 2.0
+    scale: float = 1.9
     seed: int = 0
 
     def __post_init__(self) -> None:

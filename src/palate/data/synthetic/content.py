@@ -41,6 +41,7 @@ class Voice:
     says: tuple[str, ...] = ()
     facts: tuple[str, ...] = ()
     tips: tuple[str, ...] = ()
+    leads: tuple[str, ...] = ()
 
     def frames(self, point: Point) -> tuple[str, ...]:
         """The frames that fit around this point."""

@@ -52,7 +52,9 @@ class Writer:
         self._proper = content.proper
         self._voices = dict(content.voices)
         self._add("humorous", "asides", subject.jokes)
-        self._add("engaging", "closes", subject.questions)
+        leads = content.voices["engaging"].leads
+        asked = (framed(lead, q, content.proper) for lead in leads for q in subject.questions)
+        self._add("engaging", "closes", tuple(asked))
 
     def _add(self, direction: str, kind: str, phrases: tuple[str, ...]) -> None:
         voice = self._voices[direction]
