@@ -11,7 +11,6 @@ from pathlib import Path
 
 from palate.errors import PalateError
 
-
 #: A folder that holds this file was written by us.
 MARK = "config.json"
 

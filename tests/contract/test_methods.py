@@ -48,9 +48,7 @@ def of_users(*answers: tuple[Tensor, Tensor]) -> PairBatch:
     rejected = torch.cat([pair[1] for pair in answers])
     counts = torch.tensor([0, *(len(pair[0]) for pair in answers)])
     rows = torch.arange(len(chosen))
-    return PairBatch(
-        torch.cat([chosen, rejected]), rows, rows + len(chosen), counts.cumsum(0)
-    )
+    return PairBatch(torch.cat([chosen, rejected]), rows, rows + len(chosen), counts.cumsum(0))
 
 
 def method_classes() -> Iterator[type[Method]]:

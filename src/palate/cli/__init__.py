@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 #: Exit code of bad input and bad usage; a traceback's own is 1, and Ctrl-C's 130.
@@ -13,7 +14,8 @@ def main() -> None:
     """Run the command line and exit with a code that means something."""
     from palate.errors import PalateError
 
-    sys.stdout.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may know fewer letters than texts
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         from palate.cli.app import app
 

@@ -18,7 +18,6 @@ from palate.cli.output import (
     warn_of_left_out,
 )
 
-
 #: The largest number that a generator takes.
 MAX_SEED = 2**63 - 1
 

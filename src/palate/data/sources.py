@@ -83,7 +83,7 @@ def read_table(source: Any) -> Table:
         return _read_file(Path(source))
     if isinstance(source, list | tuple):
         return _table_of_records("rows", source, range(1, len(source) + 1))
-    if all(hasattr(source, name) for name in ("with_format", "features", "__getitem__")):
+    if all(hasattr(source, name) for name in ("with_format", "features", "num_rows")):
         return _table_of_arrow("dataset", source.with_format("arrow")[:])
     if hasattr(source, "column_names") and hasattr(source, "combine_chunks"):
         return _table_of_arrow("table", source)

@@ -86,9 +86,7 @@ def test_kl_estimate_against_a_long_monte_carlo_run() -> None:
     z = rng.normal(mean[0], variance[0].sqrt(), size=(400_000, 2))
     log_q = stats.norm.logpdf(z, mean[0], variance[0].sqrt()).sum(1)
     nu, tau = method.base_mean.detach().numpy(), method.base_log_sd.detach().exp().numpy()
-    log_p = np.log(
-        np.mean([stats.norm.pdf(z, nu[k], tau[k]).prod(1) for k in range(3)], axis=0)
-    )
+    log_p = np.log(np.mean([stats.norm.pdf(z, nu[k], tau[k]).prod(1) for k in range(3)], axis=0))
     assert got == pytest.approx((log_q - log_p).mean(), abs=0.03)
 
 

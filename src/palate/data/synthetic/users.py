@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from palate.data.synthetic.attributes import ATTRIBUTES
 
+KINDS = 84  # 7 * 6 / 2 pairs of attributes, two directions each
+
 
 def kinds_of_user() -> NDArray[np.int64]:
     """The weights (84, 7) of all kinds: two entries are +1 or -1, the others 0."""
@@ -19,12 +21,10 @@ def kinds_of_user() -> NDArray[np.int64]:
     return weights
 
 
-KINDS = 84
-
-
 def draw_users(count: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """The weights (U, 7) of `count` users in random order, the kinds as evenly as possible."""
     kinds = kinds_of_user()
     rounds = -(-count // len(kinds))
     rows = np.concatenate([rng.permutation(len(kinds)) for _ in range(rounds)])[:count]
-    return kinds[rng.permutation(rows)]
+    weights: NDArray[np.int64] = kinds[rng.permutation(rows)]
+    return weights

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from functools import cache
 
-from palate.data.synthetic.content import Content, load_content
+from palate.data.synthetic.content import load_content
 
 # "that's what it is." must not become "it's.", nor "all there is to say" "all there's to say".
 NOT_BEFORE_A_STOP = r"(?![.,;:!?]| to\b)"
@@ -39,6 +39,7 @@ class Rewording:
         self._pattern = re.compile(rf"(?:(?<![\w'])|(?=,))(?:{words})(?![\w']){ending}", re.I)
 
     def __call__(self, text: str) -> str:
+        """The text with every left side replaced by its right side."""
         return self._pattern.sub(self._replace, text)
 
     def _replace(self, match: re.Match[str]) -> str:
@@ -49,7 +50,7 @@ class Rewording:
 @cache
 def rewordings(formality: int) -> tuple[Rewording, ...]:
     """The rules that turn plain wording formal (+1) or informal (-1); none for 0."""
-    content: Content = load_content()
+    content = load_content()
     if formality > 0:
         return Rewording(content.contractions), Rewording(content.formal)
     if formality < 0:

@@ -36,6 +36,10 @@ class AttributesWorld:
     weights: NDArray[np.int64]
     answers: NDArray[np.int64]
 
+    def __post_init__(self) -> None:
+        self.weights.setflags(write=False)
+        self.answers.setflags(write=False)
+
     def columns(self) -> dict[str, list[str]]:
         """The comparisons by column: user_id, prompt, chosen, rejected, group."""
         users, chosen, rejected = self.answers.T.tolist()
@@ -56,10 +60,9 @@ class AttributesWorld:
 
     def response(self, text: str) -> Response:
         """The response with exactly this text."""
-        try:
-            return self._by_text[text]
-        except KeyError:
-            raise KeyError(f"{text[:60]!r} is not a response of this world") from None
+        if text not in self._by_text:
+            raise KeyError(f"{text[:60]!r} is not a response of this world")
+        return self._by_text[text]
 
     def attributes_of(self, text: str) -> tuple[int, ...]:
         """The true attributes (7,) of the response with exactly this text."""
@@ -74,10 +77,10 @@ class AttributesWorld:
 
     def weights_of(self, user_id: str) -> NDArray[np.int64]:
         """The user's true weights (7,)."""
-        try:
-            return self.weights[self._user_rows[user_id]]
-        except KeyError:
-            raise KeyError(f"{user_id!r} is not a user of this world") from None
+        if user_id not in self._user_rows:
+            raise KeyError(f"{user_id!r} is not a user of this world")
+        weights: NDArray[np.int64] = self.weights[self._user_rows[user_id]]
+        return weights
 
     def describe(self, user_id: str) -> str:
         """The user's taste in words, such as "likes formal and concise answers"."""

@@ -1,46 +1,21 @@
 """Writes a response to a subject with given attributes, by rules and without a model."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
 from palate.data.synthetic.attributes import ATTRIBUTES, ENTHUSIASM, FORMALITY, LENGTH
-from palate.data.synthetic.content import Content, Point, Subject, Voice
-from palate.data.synthetic.wording import capitalised, exclaimed, framed, in_register
+from palate.data.synthetic.content import Content, Subject, Voice
+from palate.data.synthetic.draft import Draft
+from palate.data.synthetic.wording import exclaimed, framed, in_register
 
 POINTS = {-1: (1, 1), 0: (2, 3), 1: (5, 6)}  # fewest and most points of an answer, by length
 PHRASES = {-1: 1, 0: 2, 1: 3}  # how many phrases a trait gets: a longer answer dilutes it
 MARKED = 0.6  # share of concise answers that say so ("In short: ...")
 EXCLAIMED = 0.4  # share of an enthusiastic answer's plain points that end in "!"
-TOPIC = "{topic}"
 ROOM = 2  # most phrases before the points, and after them
-
-# Reading order around the points: a greeting comes first, thanks and a question last.
-OPENING = ("formality", "politeness", "enthusiasm", "humour", "confidence", "elicitation", "length")
-CLOSING = ("length", "confidence", "humour", "enthusiasm", "formality", "politeness", "elicitation")
-
-
-@dataclass
-class Draft:
-    """A response in the making: its points and what stands before, between and after them."""
-
-    points: tuple[Point, ...]
-    sentences: list[str]
-    brief: bool
-    opens: dict[str, str] = field(default_factory=dict)
-    closes: dict[str, str] = field(default_factory=dict)
-    asides: dict[int, str] = field(default_factory=dict)
-    framed: set[int] = field(default_factory=set)
-    phrases: set[str] = field(default_factory=set)
-
-    def text(self) -> str:
-        """All sentences in reading order."""
-        pieces = [self.opens[name] for name in OPENING if name in self.opens]
-        for index, sentence in enumerate(self.sentences):
-            pieces += [sentence, self.asides.get(index, "")]
-        pieces += [self.closes[name] for name in CLOSING if name in self.closes]
-        return " ".join(capitalised(piece) for piece in pieces if piece)
+TOPIC = "{topic}"
 
 
 class Writer:
