@@ -23,6 +23,4 @@ def toy() -> PreferenceData:
 @pytest.fixture(scope="session")
 def toy_model(toy: PreferenceData) -> PersonalRewardModel:
     """VRF on hidden states of the toy comparisons, trained in a second."""
-    return PersonalRewardModel.train(
-        toy, features=world.features(toy), settings=world.FEW_STEPS
-    )
+    return PersonalRewardModel.train(toy, features=world.features(toy), settings=world.FEW_STEPS)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from palate.errors import PalateError
 
@@ -17,6 +20,11 @@ MARK = "config.json"
 
 class OutputError(PalateError):
     """An output that cannot be written, or that exists already."""
+
+
+def json_checksum(content: Mapping[str, Any]) -> str:
+    """SHA-256 of what a JSON file holds, however it is laid out."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def write_atomically(path: Path, text: str) -> None:

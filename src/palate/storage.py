@@ -15,6 +15,7 @@ from torch import Tensor
 
 from palate.errors import ModelError, PalateError
 from palate.features.spec import BackboneSpec
+from palate.files import json_checksum
 from palate.methods import Method, method_named
 from palate.settings import build
 from palate.types import UserPosterior
@@ -94,13 +95,13 @@ def write_model(
         "backbone": None if backbone is None else asdict(backbone),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()},
     }
-    (folder / CONFIG).write_bytes(_json_bytes(config | {"checksum": _checksum(config)}))
+    (folder / CONFIG).write_bytes(_json_bytes(config | {"checksum": json_checksum(config)}))
 
 
 def read_model(folder: Path) -> Stored:
     """Read a model's folder; raises `ModelError` naming the file that is missing or damaged."""
     config = _read_config(folder)
-    if config.pop("checksum", None) != _checksum(config):
+    if config.pop("checksum", None) != json_checksum(config):
         raise ModelError(f"the model file {folder / CONFIG} is damaged: {DIFFERS}; {ADVICE}")
     try:
         checksums = dict(config["sha256"])
@@ -172,11 +173,6 @@ def _build_method(config: dict[str, Any]) -> Method:
 def _read_seen(tensors: dict[str, Tensor]) -> SeenUsers:
     posterior = UserPosterior(tensors["mean"], tensors.get("variance"), tensors["answers"])
     return SeenUsers(tensors["user_keys"], posterior, tensors["text_keys"])
-
-
-def _checksum(config: dict[str, Any]) -> str:
-    """Of the configuration, which holds the checksums of all other files."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
 def _json_bytes(content: dict[str, Any]) -> bytes:

@@ -36,9 +36,10 @@ Palate = Callable[..., Result]
 
 def call(words: Sequence[object]) -> int:
     """The real entry point with its arguments; its exit code."""
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["palate", *map(str, words)])
-        main()
+        with pytest.raises(SystemExit) as end:
+            main()
     return int(end.value.code or 0)
 
 

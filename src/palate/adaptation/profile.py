@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from palate.errors import PosteriorError
-from palate.files import write_atomically
+from palate.files import json_checksum, write_atomically
 from palate.types import UserPosterior, WeightDistribution
 
 FORMAT = 1
@@ -71,6 +71,7 @@ class UserProfile:
             },
             "answer_keys": list(self.answers),
         }
+        content["checksum"] = json_checksum(content)
         write_atomically(Path(path), json.dumps(content, indent=1) + "\n")
 
 
@@ -98,9 +99,13 @@ def read_profile(path: str | os.PathLike[str]) -> SavedProfile:
             f"{FORMAT}: upgrade palate, or adapt again from the answers"
         )
     try:
+        if content.pop("checksum", None) != json_checksum(content):
+            raise ValueError("its checksum differs")
         return _parse(content)
     except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
-        raise PosteriorError(f"the user file {path} is damaged: {error!r}") from error
+        raise PosteriorError(
+            f"the user file {path} is damaged: {error!r}; adapt again from the answers"
+        ) from error
 
 
 def _parse(content: dict[str, Any]) -> SavedProfile:

@@ -168,6 +168,7 @@ def _table_of_arrow(name: str, table: pa.Table, names: Sequence[str] | None = No
 def _column_of_arrow(column: pa.ChunkedArray) -> Column:
     import pyarrow as pa
 
+    _check_bounds(column)
     if not pa.types.is_dictionary(column.type):
         try:
             column = column.dictionary_encode(null_encoding="encode")
@@ -177,6 +178,25 @@ def _column_of_arrow(column: pa.ChunkedArray) -> Column:
     values = _values_of_arrow(array.dictionary)
     codes = array.indices.cast(pa.int64()).fill_null(len(values)).to_numpy()
     return Column([*values, None], codes)
+
+
+def _check_bounds(column: pa.ChunkedArray) -> None:
+    """Raise `ArrowInvalid` where a damaged file's numbers point outside of its own values."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    coded = pa.types.is_dictionary(column.type)
+    for chunk in column.chunks:
+        try:
+            (chunk.dictionary if coded else chunk).validate(full=True)
+        except pa.ArrowInvalid as error:
+            if "UTF8" not in str(error):  # of which the validation has the row
+                raise
+        codes = chunk.indices.drop_null() if coded else ()
+        if len(codes):
+            least, most = pc.min_max(codes).as_py().values()
+            if least < 0 or most >= len(chunk.dictionary):
+                raise pa.ArrowInvalid(f"value {most} of {len(chunk.dictionary)}")
 
 
 def _values_of_arrow(array: pa.Array | pa.ChunkedArray) -> list[Any]:

@@ -95,12 +95,12 @@ def test_candidates_come_from_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
         if content.isascii():
             assert read_candidates(Path("-")) == ["one", "two"]
         else:
-            with pytest.raises(DataError, match="^standard input, row 2: not UTF-8"):
+            with pytest.raises(DataError, match=r"^standard input, row 2: not UTF-8"):
                 read_candidates(Path("-"))
 
 
 @pytest.mark.parametrize("prompt", ["", " ", "a\x00", "\udcff", "x" * 600_000])
 def test_a_prompt_has_to_be_a_text(prompt: str) -> None:
     assert read_prompt("why?") == "why?"
-    with pytest.raises(DataError, match="^--prompt: the text "):
+    with pytest.raises(DataError, match=r"^--prompt: the text "):
         read_prompt(prompt)

@@ -18,6 +18,7 @@ from palate import PersonalRewardModel, PreferenceData
 from palate.adaptation.profile import read_profile
 from palate.data.candidates import read_candidates
 from palate.errors import PalateError
+from palate.files import json_checksum
 from tests.unit.data.formats import CONVERSATIONS, FILES, FULL
 
 pytestmark = pytest.mark.timeout(120)
@@ -48,20 +49,29 @@ def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
 
 #: What readers trip over: quotes, brackets, escapes, encodings' marks, numbers beyond all bounds.
 TOKENS = st.sampled_from(
-    [b'"', b"'", b"\n", b"\r", b"\x00", b"{", b"}", b"[" * 3000, b"\\u0000", b"\\ud800", b"\\"]
-    + [b"\xff\xfe", b"\xef\xbb\xbf", b"NaN", b"-Infinity", b"1e999", b"9" * 5000, b"null", b","]
-    + ["\u2028".encode(), "é".encode("latin-1"), b"PAR1", b"\x1f\x8b\x08"]
+    [
+        *(b'"', b"'", b"\n", b"\r", b"\x00", b",", b"{", b"}", b"[" * 3000),
+        *(b"\\", b"\\u0000", b"\\ud800", b"\xff\xfe", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"\xe9"),
+        *(b"NaN", b"-Infinity", b"1e999", b"9" * 5000, b"null", b"PAR1", b"\x1f\x8b\x08"),
+    ]
 )
 
 
 def check(reader: Reader, path: Path, content: bytes) -> None:
     """Whatever is read is whole; whatever is refused says so in a few lines."""
     path.write_bytes(content)
+    message = refusal(reader, path)
+    assert message is None or str(path) in message
+    assert len(message or "") < 5000
+
+
+def refusal(reader: Reader, path: Path) -> str | None:
+    """What the reader says, in an error of ours; None where it reads."""
     try:
         reader(path)
     except PalateError as error:
-        assert str(path) in str(error)
-        assert len(str(error)) < 5000
+        return str(error)
+    return None
 
 
 def load(path: Path) -> None:
@@ -126,7 +136,7 @@ def test_damaged_profiles(
     path = tmp_path_factory.getbasetemp() / "damaged.json"
     toy_model.new_user().save(path)
     content = draw.draw(damaged(path.read_bytes()) | st.binary(max_size=100))
-    check(read_profile, path, content)
+    check(profile, path, content)
 
 
 json_values = st.recursive(
@@ -148,17 +158,17 @@ def test_profiles_with_other_values(
     holder = draw.draw(st.sampled_from([content, content["posterior"]]))
     field = draw.draw(st.sampled_from(sorted(holder)))
     holder[field] = draw.draw(json_values | st.just([draw.draw(st.floats())] * 8))
-    check(read_profile, path, json.dumps(content).encode())
-    if path.exists():
-        profile = _loaded(toy_model, path)
-        assert profile is None or np.isfinite(profile).all()
+    del content["checksum"]
+    content["checksum"] = json_checksum(content)
+    check(profile, path, json.dumps(content).encode())
 
 
-def _loaded(model: PersonalRewardModel, path: Path) -> Any:
-    try:
-        return model.load_user(path).weights.mean.numpy()
-    except PalateError:
-        return None
+def profile(path: Path) -> None:
+    saved = read_profile(path)
+    posterior = saved.posterior
+    assert bool(posterior.mean.isfinite().all())
+    assert posterior.variance is None or bool((posterior.variance > 0).all())
+    assert 0 <= saved.contradictory <= int(posterior.answers[0])
 
 
 @given(content=st.binary(max_size=60))
@@ -166,7 +176,5 @@ def _loaded(model: PersonalRewardModel, path: Path) -> Any:
 def test_random_bytes_from_a_pipe(content: bytes) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
-        try:
-            assert read_candidates(Path("-"))
-        except PalateError as error:
-            assert str(error).startswith("standard input")
+        message = refusal(read_candidates, Path("-"))
+    assert message is None or message.startswith("standard input")

@@ -5,10 +5,12 @@ from numpy.typing import NDArray
 
 
 def pairs_within(prompts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """All pairs (P, 2) of responses to the same prompt; `prompts` (R,) is non-decreasing."""
-    first, second = np.triu_indices(len(prompts), k=1)
-    same = prompts[first] == prompts[second]
-    return np.stack([first[same], second[same]], axis=1)
+    """All pairs (P, 2) of responses to the same prompt, where `prompts` (R,) names the prompt."""
+    pairs = []
+    for prompt in np.unique(prompts):
+        own = np.flatnonzero(prompts == prompt)
+        pairs.append(own[np.column_stack(np.triu_indices(len(own), k=1))])
+    return np.concatenate(pairs)
 
 
 def preference(margin: NDArray[np.float64], scale: float) -> NDArray[np.float64]:

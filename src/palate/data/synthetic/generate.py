@@ -14,7 +14,9 @@ from palate.data.synthetic.writer import Writer
 
 EXPRESSED = (2, 3)  # fewest and most attributes that a response expresses
 NEAR_COPY = 0.5  # two responses to a prompt share less than this of their runs of five words
-ATTEMPTS = 200  # draws of a text before the subject counts as exhausted; one or two are usual
+ATTEMPTS = (
+    200  # draws of a text before the subject counts as exhausted; the first nearly always does
+)
 
 
 def make_attributes_world(config: AttributesConfig) -> AttributesWorld:
