@@ -69,3 +69,11 @@ def fill_cache(cache: Path, backbone: Path, texts: Iterable[tuple[Text, Text]]) 
     store = FeatureCache(cache / "features", resolve_backbone(str(backbone)).spec.fingerprint)
     vectors = np.stack([hidden_state(*pair) for pair in pairs])
     store.write([text_key(*pair) for pair in pairs], vectors, np.full(len(pairs), 4))
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """All that stands in a folder, hidden files too; None is a folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }

@@ -14,8 +14,8 @@ from typing import Any
 
 from palate.errors import PalateError
 
-#: A folder that holds this file was written by us.
-MARK = "config.json"
+#: A folder that holds this file was written by us: it is part of every model.
+MARK = "training.safetensors"
 
 
 class OutputError(PalateError):
@@ -28,8 +28,10 @@ def json_checksum(content: Mapping[str, Any]) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a file's content in one step."""
+    """Replace a file's content in one step. Raises `OutputError`, also for what is no file."""
     try:
+        if path.exists() and not path.is_file():  # a folder, or a device that would be replaced
+            raise OutputError(f"cannot write {path}: it is no file; name a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         temporary = Path(name)
@@ -59,14 +61,19 @@ def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
     except OSError as error:
         raise OutputError(f"cannot write beside {path}: {error}") from error
+    new, aside = temporary / "new", temporary / "old"
     try:
-        new = temporary / "new"
         new.mkdir()
         yield new
-        _take_place(new, place, aside=temporary / "old")
+        refuse_existing(path, overwrite=overwrite)
+        if place.exists():
+            place.rename(aside)
+        new.rename(place)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error}") from error
     finally:
+        if aside.exists() and not place.exists():
+            aside.rename(place)
         shutil.rmtree(temporary, ignore_errors=True)
 
 
@@ -93,18 +100,6 @@ def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
         raise OutputError(f"cannot write {path}: {above} is a file")
     if not os.access(above, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write {path}: no permission in {above}")
-
-
-def _take_place(new: Path, place: Path, aside: Path) -> None:
-    """Rename `new` to `place`; what stood there goes aside, and comes back if that fails."""
-    if place.exists():
-        place.rename(aside)
-    try:
-        new.rename(place)
-    except BaseException:
-        if aside.exists() and not place.exists():
-            aside.rename(place)
-        raise
 
 
 def _umask() -> int:

@@ -1,24 +1,20 @@
-"""The one training loop: steps over users, then a temperature fitted on validation comparisons."""
+"""The one training loop: steps over users."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from palate.errors import PalateError
-from palate.maths import bradley_terry_loss
-from palate.methods.base import Margins, Method, Step, TrainingSettings
+from palate.methods.base import Method, Step, TrainingSettings
 from palate.progress import Progress, Silent
 from palate.types import PairBatch
 
 DEFAULT_STEPS = 600
-#: Where the settings leave it open and nothing was there to choose it on.
-DEFAULT_WEIGHT_DECAY = 8.0
 LEAST_DRAWS_OF_A_USER = 5
 #: Width of the features for which learning rates are given.
 REFERENCE_WIDTH = 384
@@ -44,7 +40,10 @@ def fit(
     seed: int,
     progress: Progress | None = None,
 ) -> Fitted:
-    """Train a method on comparisons; one seed gives the same bytes."""
+    """Train a method on comparisons; one seed gives the same bytes.
+
+    What the settings leave open is taken from the first of their candidates.
+    """
     with one_thread():
         return _fit(method_class, settings, pairs, seed, progress or Silent())
 
@@ -57,9 +56,26 @@ def _fit(
     progress: Progress,
 ) -> Fitted:
     generator = torch.Generator().manual_seed(seed)
+    settings = settings.candidates()[0]
     method = method_class(settings, pairs.features.shape[1])
     method.standardise(pairs)
-    method.initialise(generator)
+    method.initialise(pairs, generator)
+    losses = torch.zeros(0)
+    if method.trainable:
+        losses = _descend(method, settings, pairs, generator, progress)
+    method.eval().requires_grad_(False)
+    tenths = tuple(float(part.mean()) for part in losses.tensor_split(10) if len(part))
+    return Fitted(method, tenths)
+
+
+def _descend(
+    method: Method,
+    settings: TrainingSettings,
+    pairs: PairBatch,
+    generator: torch.Generator,
+    progress: Progress,
+) -> torch.Tensor:
+    """Gradient steps; returns the loss of each, (steps,)."""
     steps = number_of_steps(settings, pairs.users)
     optimiser = _optimiser(method, settings)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -80,9 +96,7 @@ def _fit(
                     f"the loss is {losses[number]} at step {number} of {steps}: lower learning_rate"
                 )
             advance(1)
-    method.eval().requires_grad_(False)
-    tenths = tuple(float(part.mean()) for part in losses.tensor_split(10) if len(part))
-    return Fitted(method, tenths)
+    return losses
 
 
 def number_of_steps(settings: TrainingSettings, users: int) -> int:
@@ -134,7 +148,7 @@ def _optimiser(method: Method, settings: TrainingSettings) -> torch.optim.Optimi
     matrix over more features moves its outputs more, and is slowed in proportion (the rule of
     maximal update parametrisation, Yang et al. 2022). Its decay per step stays the same.
     """
-    decay = DEFAULT_WEIGHT_DECAY if settings.weight_decay is None else settings.weight_decay
+    decay = settings.weight_decay or 0.0
     slowed = method.width / REFERENCE_WIDTH
     reading = {id(layer.weight) for layer in method.feature_layers()}
     groups = []
@@ -148,20 +162,3 @@ def _optimiser(method: Method, settings: TrainingSettings) -> torch.optim.Optimi
             }
         )
     return torch.optim.AdamW(groups)
-
-
-#: Temperatures tried, evenly in the logarithm.
-TEMPERATURES = torch.logspace(-1.5, 1.0, 251)
-
-
-def best_temperature(margins: Margins) -> float:
-    """The factor on the rewards with the least log-loss; uncertainty scales along."""
-    losses = [float(scaled_loss(margins, factor)) for factor in TEMPERATURES]
-    return float(TEMPERATURES[losses.index(min(losses))])
-
-
-def scaled_loss(margins: Margins, factor: Tensor) -> Tensor:
-    """Mean log-loss after multiplying the rewards by `factor`."""
-    variance = None if margins.variance is None else margins.variance * factor.square()
-    scaled = replace(margins, mean=margins.mean * factor, variance=variance)
-    return bradley_terry_loss(scaled.logit).mean()

@@ -1,8 +1,8 @@
-"""What is chosen on validation comparisons: the weight decay and the temperature of the rewards."""
+"""What is chosen on validation comparisons: settings left open, and the scale of rewards."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,11 @@ from torch import Tensor
 from palate.data.pairs import first_rows, pairs_of_users
 from palate.data.splits import Split
 from palate.methods import Margins, Method, TrainingSettings
+from palate.methods.calibration import Calibration, calibrate
 from palate.progress import Progress
-from palate.training import Fitted, best_temperature, fit, scaled_loss
+from palate.training import Fitted, fit
 from palate.types import PairBatch
 
-#: Weight decays tried where the settings leave it open.
-WEIGHT_DECAYS = (2.0, 8.0, 32.0)
 #: Reference comparisons of the held-out users on which a choice is made.
 ANSWERS = (3, 10)
 
@@ -42,43 +41,45 @@ def learn(
 ) -> Learned:
     """Choose on the split's validation, then train on all its training comparisons.
 
-    Without enough users for a validation the settings' own defaults are taken, with temperature 1.
+    Without enough users for a validation the first candidate of the settings is taken as it is.
     """
     validation = split.validation()
     report: dict[str, Any] = {"validation": None}
-    temperature = 1.0
+    candidates = settings.candidates()
+    settings, calibration = candidates[0], None
     if validation is not None:
         trials = [
             _try(method_class, candidate, features, validation, seed, progress)
-            for candidate in _candidates(settings)
+            for candidate in candidates
         ]
-        best = min(trials, key=lambda trial: trial.log_loss)
-        settings, temperature = best.settings, best.temperature
+        settings, calibration = min(trials, key=lambda trial: trial[1].log_loss)
         report["validation"] = {
             "seen_users": len(validation.seen),
             "unseen_users": len(validation.unseen),
-            "log_loss_by_weight_decay": {str(t.settings.weight_decay): t.log_loss for t in trials},
+            "trials": [_describe(tried, trial.log_loss) for tried, trial in trials],
         }
     pairs = _training_pairs(features, split)
     fitted = fit(method_class, settings, pairs, seed=seed, progress=progress)
-    fitted.method.temperature.fill_(temperature)
-    report |= {"weight_decay": fitted.method.settings.weight_decay, "temperature": temperature}
-    return Learned(fitted, settings, report | {"losses": fitted.losses})
+    if calibration is not None:
+        fitted.method.temperature.mul_(calibration.temperature)
+        fitted.method.spread.mul_(calibration.spread)
+    report |= {
+        "chosen": _describe(settings, None if calibration is None else calibration.log_loss),
+        "temperature": float(fitted.method.temperature),
+        "spread": float(fitted.method.spread),
+        "losses": fitted.losses,
+    }
+    return Learned(fitted, settings, report)
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """Settings, the temperature that suits them, and the validation log-loss with it."""
-
-    settings: TrainingSettings
-    temperature: float
-    log_loss: float
-
-
-def _candidates(settings: TrainingSettings) -> list[TrainingSettings]:
-    if settings.weight_decay is not None:
-        return [settings]
-    return [replace(settings, weight_decay=decay) for decay in WEIGHT_DECAYS]
+def _describe(settings: TrainingSettings, log_loss: float | None) -> dict[str, Any]:
+    """What tells candidates apart, with the validation log-loss."""
+    open_to_choice = {
+        name: getattr(settings, name)
+        for name in ("estimation", "weight_decay")
+        if hasattr(settings, name)
+    }
+    return {**open_to_choice, "log_loss": log_loss}
 
 
 def _try(
@@ -88,12 +89,10 @@ def _try(
     validation: Split,
     seed: int,
     progress: Progress | None,
-) -> _Trial:
+) -> tuple[TrainingSettings, Calibration]:
     pairs = _training_pairs(features, validation)
     method = fit(method_class, settings, pairs, seed=seed, progress=progress).method
-    margins = _validation_margins(method, features, validation)
-    temperature = best_temperature(margins)
-    return _Trial(settings, temperature, float(scaled_loss(margins, torch.tensor(temperature))))
+    return settings, calibrate(_validation_margins(method, features, validation))
 
 
 def _training_pairs(features: Tensor, split: Split) -> PairBatch:

@@ -94,7 +94,7 @@ class PairBatch:
         """One user's comparisons from two tables of hidden states, both (n, D)."""
         if chosen.shape != rejected.shape or chosen.ndim != 2:
             raise ValueError(
-                f"chosen {tuple(chosen.shape)}, rejected {tuple(rejected.shape)}: expected (n, D) twice"
+                f"chosen {tuple(chosen.shape)}, rejected {tuple(rejected.shape)}: not both (n, D)"
             )
         n = len(chosen)
         return cls(

@@ -14,8 +14,9 @@ def main() -> None:
     """Run the command line and exit with a code that means something."""
     from palate.errors import PalateError
 
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may know fewer letters than texts
-        sys.stdout.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):  # a terminal may know fewer letters than texts have
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         from palate.cli.app import app
 

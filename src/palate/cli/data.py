@@ -37,7 +37,7 @@ def check(
 
 def attributes(
     folder: Annotated[Path, typer.Argument(help="Folder for comparisons, answers, candidates.")],
-    users: Annotated[int, typer.Option(help="Users, at least 84: every pair of traits.")] = 168,
+    users: Annotated[int, typer.Option(help="Users, at least 84: every pair of traits.")] = 840,
     comparisons: Annotated[int, typer.Option(help="Comparisons of each user.")] = 100,
     seed: Annotated[int, typer.Option(help="What the world is drawn from.")] = 0,
     as_json: JsonOption = False,

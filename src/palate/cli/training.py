@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -97,7 +98,7 @@ def train(
             f"{counts['users_with_too_few']:,}",
         ),
         ("texts, longer than is read", _texts(report["encoding"])),
-        ("weight decay, temperature", f"{chosen['weight_decay']}, {chosen['temperature']:.2f}"),
+        ("chosen on validation", _chosen(chosen["chosen"])),
         ("seconds encoding, training", ", ".join(map(str, report["seconds"].values()))),
         ("loss, first and last tenth", _ends(chosen["losses"])),
     ]
@@ -108,5 +109,16 @@ def _texts(encoding: dict[str, int]) -> str:
     return f"{encoding['texts']:,}, {encoding['truncated']:,}"
 
 
-def _ends(losses: list[float]) -> str:
+def _chosen(choice: dict[str, Any]) -> str:
+    """The settings that were left open, by what they came to."""
+    return ", ".join(f"{k.replace('_', ' ')} {_value(v)}" for k, v in choice.items())
+
+
+def _value(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _ends(losses: Sequence[float]) -> str:
+    if not losses:
+        return "-"
     return f"{decimal(losses[0])}, {decimal(losses[-1])}"

@@ -7,7 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from palate.cli.output import JsonOption, decimal, note, percent, print_json, print_table, progress
+from palate.cli.output import (
+    JsonOption,
+    decimal,
+    note,
+    percent,
+    print_json,
+    print_table,
+    progress,
+    warn_of_left_out,
+)
 
 RunArgument = Annotated[Path, typer.Argument(help="A model's folder.")]
 CacheOption = Annotated[Path | None, typer.Option(help="Folder of cached features.")]
@@ -28,15 +37,17 @@ def adapt(
     Example: palate adapt runs/first answers.jsonl --out alice.json
     """
     from palate.data import PreferenceData
-    from palate.errors import DataError
+    from palate.errors import DataError, Problem
     from palate.model import PersonalRewardModel
 
     model = PersonalRewardModel.load(run, cache=cache)
     before = None if user is None else model.load_user(user)
     given = PreferenceData.load(answers, user="user")
+    warn_of_left_out(given)
     if len(given.user_ids) > 1:
-        names = ", ".join(given.user_ids[:3])
-        raise DataError(f"{answers} holds answers of several users ({names}, ...); expected one's")
+        names = ", ".join(given.user_ids[:3]) + (", ..." if len(given.user_ids) > 3 else "")
+        message = f"answers of {len(given.user_ids)} users ({names}); give one user's alone"
+        raise DataError([Problem(str(answers), None, "user_id", message)])
     profile = model.adapt(given, before, progress())
     profile.save(out)
     known = len(before.answers) if before else 0

@@ -54,7 +54,7 @@ def _read(name: str, path: Path) -> str:
         message = f"not UTF-8 text (byte {byte:#04x}); save the file as UTF-8"
         raise _fault(name, message, row) from error
     except OSError as error:
-        raise _fault(name, f"cannot be read ({error})") from error
+        raise _fault(name, f"cannot be read ({error.strerror})") from error
 
 
 def _rows(name: str, kind: str, content: str) -> list[tuple[int, Any]]:

@@ -30,6 +30,14 @@ OPTIONAL_COLUMNS = ("group", "weight", "timestamp", "tie")
 TOLERATED_ONE_IN = 10_000
 #: Longest field read, in bytes of UTF-8. A longer one is no answer of a language model.
 MAX_FIELD_BYTES = 500_000
+#: How files begin that are no UTF-8 text, and what to say of them.
+UTF_16 = "UTF-16 or UTF-32, not UTF-8 text; save the file as UTF-8"
+NO_TEXTS = {
+    b"PAR1": "a Parquet file; give it a name that ends with .parquet",
+    b"\x1f\x8b": "a gzipped file; give it a name that ends with .gz",
+    codecs.BOM_UTF16_LE: UTF_16,
+    codecs.BOM_UTF16_BE: UTF_16,
+}
 
 
 @dataclass(frozen=True)
@@ -111,7 +119,8 @@ def _read_file(path: Path) -> Table:
             raise _fault(path, "not a file" if path.exists() else "no such file")
         return readers[kind](path)
     except (OSError, EOFError, zlib.error) as error:
-        raise _fault(path, f"cannot be read ({error}): is it complete?") from error
+        reason = getattr(error, "strerror", None) or error
+        raise _fault(path, f"cannot be read ({reason}): is it complete?") from error
 
 
 def _fault(path: Path, message: str, row: int | None = None) -> DataError:
@@ -246,10 +255,18 @@ def _open_text(path: Path) -> Iterator[TextIO]:
     """Open a text file, gzipped or not. Bytes that are no UTF-8 become lone surrogates."""
     opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
     with opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-        head = stream.buffer.peek(4)[:4]
-        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or 0 in head:
-            raise _fault(path, "UTF-16 or UTF-32, not UTF-8 text; save the file as UTF-8")
+        fault = _no_text(stream.buffer.peek(4)[:4])
+        if fault is not None:
+            raise _fault(path, fault)
         yield stream
+
+
+def _no_text(head: bytes) -> str | None:
+    """What to say of a file that begins as no UTF-8 text does; None if it may be one."""
+    for start, fault in NO_TEXTS.items():
+        if head.startswith(start):
+            return fault
+    return UTF_16 if 0 in head else None  # its letters have a byte of zero
 
 
 def _not_utf8(text: str) -> str | None:

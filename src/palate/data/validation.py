@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -52,7 +52,7 @@ def validate(
             problems.append(Problem(table.name, int(table.rows[row]), name, fault))
             good[row] = False
     if not missing:
-        responses, chosen, rejected = _shared_vocabulary(parsed["chosen"], parsed["rejected"])
+        _, chosen, rejected = _shared_vocabulary(parsed["chosen"], parsed["rejected"])
         for row in np.flatnonzero((chosen == rejected) & good):
             fault = "the same text is chosen and rejected; leave the row out"
             problems.append(Problem(table.name, int(table.rows[row]), "rejected", fault, True))
@@ -62,8 +62,8 @@ def validate(
         return None, problems
     everyone = _Parsed([user], {}, np.zeros(len(table.rows), dtype=np.int64))
     parsed["user"] = next((parsed[name] for name in USER_COLUMNS if name in parsed), everyone)
-    data = _assemble(table, parsed, responses, chosen, rejected)
-    return (data if good.all() else data.select(good)), problems
+    kept = {name: replace(column, codes=column.codes[good]) for name, column in parsed.items()}
+    return _assemble(table, kept), problems
 
 
 def _missing_columns(table: Table, user: str | None) -> list[Problem]:
@@ -136,13 +136,9 @@ def _shared_vocabulary(chosen: _Parsed, rejected: _Parsed) -> tuple[list[Any], I
     return distinct, merged[: len(chosen.codes)], merged[len(chosen.codes) :]
 
 
-def _assemble(
-    table: Table,
-    parsed: dict[str, _Parsed],
-    responses: list[Any],
-    chosen: IntArray,
-    rejected: IntArray,
-) -> PreferenceData:
+def _assemble(table: Table, parsed: dict[str, _Parsed]) -> PreferenceData:
+    """Comparisons of columns without fault; values that no row holds are left out."""
+    responses, chosen, rejected = _shared_vocabulary(parsed["chosen"], parsed["rejected"])
     user_ids, user = _compact(parsed["user"].values, parsed["user"].codes)
     prompts, prompt = _compact(parsed["prompt"].values, parsed["prompt"].codes)
     group_names: list[Any] = []

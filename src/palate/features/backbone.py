@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from palate.errors import BackboneError
-from palate.features.spec import LocalBackbone, Pooling
+from palate.features.declared import Pooling
+from palate.features.spec import LocalBackbone
 from palate.types import Message, Text
 
-#: Padded tokens in one forward pass: small enough for a processor's cache, large enough for a GPU.
-TOKEN_BUDGET = {"cpu": 4096, "cuda": 65536}
-#: Texts tokenised at a time, longest first: bounds memory and lets progress show.
-CHUNK = 1024
+#: Tokens in one forward pass: they fit into a processor's cache, or fill a GPU.
+TOKEN_BUDGET = {"cpu": 2048, "cuda": 65536}
+#: Rows are padded to a multiple of it: attention on a processor is up to twice as fast there.
+LENGTH_MULTIPLE = 16
+#: Batches of a worker that are tokenised together: the step by which progress shows and the cache
+#: fills. Counted in characters, since tokens are not known before; four are about a token.
+CHUNK_BATCHES = 16
+CHARACTERS_A_TOKEN = 4
 
 TextPair = tuple[Text, Text]
 
@@ -39,42 +45,44 @@ class Backbone:
     def __init__(self, local: LocalBackbone, device: str | None = None) -> None:
         self.spec = local.spec
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.workers = torch.get_num_threads() if self.device == "cpu" else 1
+        self.token_budget = TOKEN_BUDGET["cpu" if self.device == "cpu" else "cuda"]
         self.tokenizer, self.model = _load(local, self.device)
 
     def encode(self, texts: Sequence[TextPair]) -> Iterator[EncodedChunk]:
         """Hidden states of prompts with responses, each text once, longest texts first."""
         rendered = [self.render(prompt, response) for prompt, response in texts]
-        order = np.array(
-            sorted(range(len(rendered)), key=lambda i: -len(rendered[i])), dtype=np.int64
-        )
-        for start in range(0, len(order), CHUNK):
-            places = order[start : start + CHUNK]
+        lengths = np.array([len(text) for text in rendered], dtype=np.int64)
+        order = np.argsort(-lengths, kind="stable")
+        size = CHARACTERS_A_TOKEN * self.token_budget * CHUNK_BATCHES * self.workers
+        chunk = lengths[order].cumsum() // size
+        for places in np.split(order, np.flatnonzero(np.diff(chunk)) + 1) if texts else []:
             ids = self.tokenize([rendered[i] for i in places])
             tokens = np.array([len(row) for row in ids], dtype=np.int64)
             yield EncodedChunk(places, self._encode_ids([self.cut(row) for row in ids]), tokens)
 
     def render(self, prompt: Text, response: Text) -> str:
         """The string that is read: by the chat template where there is one, else joined."""
-        if self.spec.kind == "causal":
-            if self.tokenizer.chat_template:
-                turns = [*_turns(prompt, "user"), *_turns(response, "assistant")]
-                messages = [{"role": turn.role, "content": turn.content} for turn in turns]
-                return str(self.tokenizer.apply_chat_template(messages, tokenize=False))
-            return f"{_plain(prompt)}\n\n{_plain(response)}{self.tokenizer.eos_token or ''}"
-        return f"{_plain(prompt)}\n\n{_plain(response)}"
+        if self._templated:
+            return self._render_turns((*_turns(prompt, "user"), *_turns(response, "assistant")))
+        end = self.tokenizer.eos_token or "" if self.spec.kind == "causal" else ""
+        return f"{_plain(prompt)}\n\n{_plain(response)}{end}"
 
     def tokenize(self, rendered: Sequence[str]) -> list[list[int]]:
         """Token ids of whole texts, with the model's special tokens."""
-        templated = self.spec.kind == "causal" and bool(self.tokenizer.chat_template)
         encoded = self.tokenizer(
             list(rendered),
-            add_special_tokens=not templated,
+            add_special_tokens=not self._templated,
             truncation=False,
             padding=False,
             return_attention_mask=False,
+            return_token_type_ids=False,
             verbose=False,
         )
         ids: list[list[int]] = encoded["input_ids"]
+        if not all(ids):
+            text = rendered[ids.index([])][:60]
+            raise BackboneError(f"backbone {self.spec.name!r} has no token for any of {text!r}")
         return ids
 
     def cut(self, ids: list[int]) -> list[int]:
@@ -85,45 +93,83 @@ class Backbone:
         leading = int(ids[0] in self.tokenizer.all_special_ids)
         return ids[:leading] + ids[leading + excess :]
 
+    @property
+    def _templated(self) -> bool:
+        return self.spec.kind == "causal" and bool(self.tokenizer.chat_template)
+
+    def _render_turns(self, turns: Sequence[Message]) -> str:
+        messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+        try:
+            return str(self.tokenizer.apply_chat_template(messages, tokenize=False))
+        except Exception as error:  # a template is a program: whatever it raises, it refuses
+            roles = ", ".join(turn.role for turn in turns)
+            raise BackboneError(
+                f"the chat template of {self.spec.name!r} refuses turns of {roles}: {error}"
+            ) from error
+
     def _encode_ids(self, ids: list[list[int]]) -> NDArray[np.float32]:
         """Hidden states (n, D) of token rows, in batches of like length under the token budget."""
         order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
-        vectors: list[Tensor] = []
+        batches: list[list[list[int]]] = []
         start = 0
         while start < len(order):
-            longest = len(ids[order[start]])
-            size = max(TOKEN_BUDGET[self.device.split(":")[0]] // max(longest, 1), 1)
-            batch = [ids[i] for i in order[start : start + size]]
-            vectors.append(self._forward(batch))
+            size = max(self.token_budget // len(ids[order[start]]), 1)
+            batches.append([ids[i] for i in order[start : start + size]])
             start += size
-        stacked = torch.cat(vectors).numpy()
+        stacked = torch.cat(self._forward_all(batches)).numpy()
+        if not np.isfinite(stacked).all():
+            raise BackboneError(
+                f"backbone {self.spec.name!r} gives hidden states that are no numbers: its weights "
+                f"are damaged, or {self.spec.dtype} is too narrow for them"
+            )
         result = np.empty_like(stacked)
         result[order] = stacked
         return result
 
+    def _forward_all(self, batches: list[list[list[int]]]) -> list[Tensor]:
+        """On a processor every thread takes whole batches: threads that share one wait at each
+        operation for the slowest, several times over where other programs run.
+        """
+        if self.workers == 1 or len(batches) < 2 * self.workers:
+            return [self._forward(batch) for batch in batches]
+        threads = torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(self.workers, "encode", torch.set_num_threads, (1,)) as pool:
+                return list(pool.map(self._forward, batches))
+        finally:
+            torch.set_num_threads(threads)
+
     @torch.inference_mode()
     def _forward(self, batch: list[list[int]]) -> Tensor:
-        ids, mask = pad(batch, left=self.tokenizer.padding_side == "left")
+        ids, mask = pad(batch, most=self.spec.max_tokens)
         ids, mask = ids.to(self.device), mask.to(self.device)
-        extra: dict[str, Tensor] = {}
-        if self.spec.kind == "causal":  # a left-padded row's first token stands at position 0
-            extra["position_ids"] = (mask.cumsum(-1) - 1).clamp_min(0)
-        output = self.model(input_ids=ids, attention_mask=mask, **extra)
-        pooled = pool(output.last_hidden_state.float(), mask, self.spec.pooling)
+        try:
+            hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        except IndexError as error:
+            raise BackboneError(
+                f"backbone {self.spec.name!r} has no embedding for a token or a position: "
+                "tokenizer and weights do not belong together, or it reads fewer than "
+                f"{self.spec.max_tokens} tokens"
+            ) from error
+        pooled = pool(hidden.float(), mask, self.spec.pooling)
         if self.spec.normalise:
             pooled = torch.nn.functional.normalize(pooled, dim=-1)
         return pooled.cpu()
 
 
-def pad(batch: Sequence[Sequence[int]], *, left: bool = False) -> tuple[Tensor, Tensor]:
-    """Token ids and attention mask, (n, L) each. The pad id is 0: the mask alone tells padding."""
+def pad(batch: Sequence[Sequence[int]], *, most: int) -> tuple[Tensor, Tensor]:
+    """Token ids and attention mask, (n, L) each, padded on the right whatever the tokenizer says.
+
+    So positions start at 0 and a causal model never reads padding. The pad id is 0: the mask alone
+    tells padding.
+    """
     longest = max(len(row) for row in batch)
-    ids = torch.zeros(len(batch), longest, dtype=torch.long)
-    mask = torch.zeros(len(batch), longest, dtype=torch.long)
+    width = max(min(-(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, most), longest)
+    ids = torch.zeros(len(batch), width, dtype=torch.long)
+    mask = torch.zeros(len(batch), width, dtype=torch.long)
     for i, row in enumerate(batch):
-        where = slice(longest - len(row), longest) if left else slice(0, len(row))
-        ids[i, where] = torch.tensor(row)
-        mask[i, where] = 1
+        ids[i, : len(row)] = torch.tensor(row)
+        mask[i, : len(row)] = 1
     return ids, mask
 
 
@@ -144,20 +190,34 @@ def pool(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
 
 def _load(local: LocalBackbone, device: str) -> tuple[Any, Any]:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    name = local.spec.name
     try:
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils import logging
     except ImportError as error:
         raise BackboneError(
-            f"backbone {local.spec.name!r} needs an extra: pip install 'palate[backbones]'"
+            f"backbone {name!r} needs an extra: pip install 'palate[backbones]'"
         ) from error
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    dtype = getattr(torch, local.spec.dtype)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(local.folder)
-        model = AutoModel.from_pretrained(local.folder, dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise BackboneError(f"backbone {local.spec.name!r} cannot be loaded: {error}") from error
+        tokenizer = AutoTokenizer.from_pretrained(local.folder, trust_remote_code=False)
+        model, loaded = AutoModel.from_pretrained(
+            local.folder,
+            dtype=getattr(torch, local.spec.dtype),
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    except Exception as error:  # of JSON, safetensors, tokenizers, torch: many kinds, one meaning
+        raise BackboneError(f"backbone {name!r} cannot be loaded: {error}") from error
+    # transformers draws such weights at random; the pooler is none that we read
+    lost = {*loaded["missing_keys"], *(key for key, *_ in loaded["mismatched_keys"])}
+    if lost := {key for key in lost if not key.startswith("pooler.")}:
+        raise BackboneError(
+            f"backbone {name!r} is damaged: its files lack {len(lost)} weights or hold them in "
+            f"another size than its config.json says, such as {min(lost)}"
+        )
     return tokenizer, model.to(device).eval()
 
 

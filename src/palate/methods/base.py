@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from palate.errors import SettingsError
 from palate.types import PairBatch, RewardDistribution, UserPosterior, WeightDistribution
+
+#: Weight decays to choose from where the settings leave it open.
+WEIGHT_DECAYS = (8.0, 2.0, 32.0)
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,12 @@ class TrainingSettings:
             self.weight_decay is None or self.weight_decay >= 0, "weight_decay", "0 or more"
         )
         self.require(self.warmup >= 0, "warmup", "0 or more")
+
+    def candidates(self) -> list[Self]:
+        """Settings with nothing left open, to choose from on validation; the default first."""
+        if self.weight_decay is not None:
+            return [self]
+        return [replace(self, weight_decay=decay) for decay in WEIGHT_DECAYS]
 
     def require(self, holds: bool, name: str, expected: str) -> None:
         """Raise `SettingsError` where a setting is out of its range."""
@@ -79,7 +88,8 @@ class Method(nn.Module, ABC):
     """A personalised reward model over features (N, D): r_u = w_u . R, w_u a distribution.
 
     Every function works on U users at once. What a method cannot do it declares in class
-    attributes: `personal` (users differ) and `gives_uncertainty`.
+    attributes: `personal` (users differ) and `gives_uncertainty`. Two buffers are set by
+    calibration: `temperature`, a factor on the rewards, and `spread`, on the weights' covariance.
     """
 
     name: ClassVar[str]
@@ -95,10 +105,17 @@ class Method(nn.Module, ABC):
         self.register_buffer("centre", torch.zeros(width))
         self.register_buffer("scale", torch.ones(2))
         self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("spread", torch.ones(()))
 
     centre: Tensor
     scale: Tensor
     temperature: Tensor
+    spread: Tensor
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the training loop has anything to do after `initialise`."""
+        return True
 
     def standardise(self, pairs: PairBatch) -> None:
         """Learn centre and scales of the training features: of texts, and of their differences."""
@@ -114,8 +131,8 @@ class Method(nn.Module, ABC):
         return (chosen - rejected) * self.scale[1]
 
     @abstractmethod
-    def initialise(self, generator: torch.Generator) -> None:
-        """Draw the start of the parameters."""
+    def initialise(self, pairs: PairBatch, generator: torch.Generator) -> None:
+        """Start the parameters, from the generator and from the training comparisons."""
 
     @abstractmethod
     def feature_layers(self) -> list[nn.Linear]:

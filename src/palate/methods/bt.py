@@ -35,8 +35,9 @@ class BT(Method):
         super().__init__(settings, width)
         self.head = linear(width, 1, bias=False)
 
-    def initialise(self, generator: torch.Generator) -> None:
+    def initialise(self, pairs: PairBatch, generator: torch.Generator) -> None:
         """Start near zero."""
+        del pairs
         draw_linear(self.head, generator, gain=0.1)
 
     def feature_layers(self) -> list[nn.Linear]:

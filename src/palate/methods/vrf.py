@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -13,13 +13,22 @@ from torch.nn import functional as F
 from palate import maths
 from palate.errors import SettingsError
 from palate.methods.base import Method, Step, TrainingSettings, draw_linear, dropout, linear
+from palate.methods.calibration import calibrate
+from palate.methods.moments import taste_moments
 from palate.types import PairBatch, UserPosterior, WeightDistribution
+
+#: Ridge of the least squares that give bases their rewards, as a share of the mean weight.
+RIDGE = 1e-3
 
 
 @dataclass(frozen=True)
 class VRFSettings(TrainingSettings):
     """Settings of `vrf`, in the paper's order.
 
+    estimation: "gradient" trains by (9) as the paper does; "moments" places users and bases by the
+    moments of users' differences, in closed form, which wins where many tastes mix in few texts.
+    None chooses on validation. bases and temperature left None are 8 and 1 by gradients, 16 and
+    twice `dimensions` by moments, whose bases are interpolated.
     reference_max: largest n of reference comparisons drawn in training. hidden: width of the pair
     encoder. dropout: after its activation. dimensions: d of the preference space. log_variance:
     bounds of log s_i^2. aggregation: product of Gaussians (5), or the ablation by mean.
@@ -30,6 +39,7 @@ class VRFSettings(TrainingSettings):
     is d). kl: beta of (9), with kl_samples draws, against the mixture of the bases or N(0, I).
     """
 
+    estimation: Literal["gradient", "moments"] | None = None
     reference_max: int = 20
     hidden: int = 128
     dropout: float = 0.0
@@ -37,10 +47,10 @@ class VRFSettings(TrainingSettings):
     log_variance: tuple[float, float] = (-4.0, 6.0)
     aggregation: Literal["product", "mean"] = "product"
     prior_expert: bool = True
-    bases: int = 8
+    bases: int | None = None
     head: Literal["linear", "mlp"] = "linear"
     head_hidden: int = 64
-    temperature: float = 1.0
+    temperature: float | None = None
     distance: Literal["sum", "mean"] = "sum"
     attenuated: bool = True
     diversity: float = 1.0
@@ -53,19 +63,39 @@ class VRFSettings(TrainingSettings):
         super().__post_init__()
         for name in ("reference_max", "hidden", "dimensions", "head_hidden", "kl_samples"):
             self.require(getattr(self, name) >= 1, name, "1 or more")
-        self.require(self.bases >= 2, "bases", "2 or more (bt has one)")
+        self.require(self.bases is None or self.bases >= 2, "bases", "2 or more (bt has one)")
         self.require(0 <= self.dropout < 1, "dropout", "0 up to but not 1")
-        self.require(self.temperature > 0, "temperature", "greater than 0")
+        self.require(self.temperature is None or self.temperature > 0, "temperature", "above 0")
         self.require(self.kl >= 0 and self.diversity >= 0, "kl", "0 or more, like diversity")
         for name, known in (
+            ("estimation", (None, "gradient", "moments")),
             ("aggregation", ("product", "mean")),
             ("head", ("linear", "mlp")),
             ("distance", ("sum", "mean")),
             ("prior", ("mixture", "standard")),
         ):
-            self.require(getattr(self, name) in known, name, f"one of {', '.join(known)}")
+            self.require(getattr(self, name) in known, name, f"one of {', '.join(map(str, known))}")
         if len(self.log_variance) != 2 or self.log_variance[0] >= self.log_variance[1]:
             raise SettingsError("setting log_variance is two bounds, the lower one first")
+        if self.estimation == "moments":
+            self.require(self.head == "linear", "head", "linear, which moments estimate")
+            self.require(
+                self.hidden >= 2 * self.dimensions, "hidden", "twice dimensions for moments"
+            )
+
+    def candidates(self) -> list[VRFSettings]:
+        """Gradients with each weight decay, and moments where nothing of the settings forbids."""
+        if self.estimation == "moments":
+            bases, temperature = self.bases or 16, self.temperature or 2.0 * self.dimensions
+            decay = self.weight_decay or 0.0
+            return [replace(self, bases=bases, temperature=temperature, weight_decay=decay)]
+        bases, temperature = self.bases or 8, self.temperature or 1.0
+        by_gradient = replace(self, estimation="gradient", bases=bases, temperature=temperature)
+        found = TrainingSettings.candidates(by_gradient)
+        fits = self.head == "linear" and self.hidden >= 2 * self.dimensions
+        if self.estimation is None and fits:
+            found += replace(self, estimation="moments").candidates()
+        return found
 
 
 class VRF(Method):
@@ -77,8 +107,9 @@ class VRF(Method):
 
     Deviations, each a setting with the paper's way: a linear head R over frozen features (`head`),
     a prior expert so that a user without answers has the population's weights (`prior_expert`),
-    and a random number of reference comparisons in each step. The paper draws none at inference;
-    a temperature on the rewards is fitted on validation comparisons.
+    a random number of reference comparisons in each step, and estimation by moments beside the
+    paper's training (`estimation`). Rewards and the variance of (7) are scaled by two factors
+    fitted on validation comparisons; the first is 1 in the paper, and so is the second.
     """
 
     name = "vrf"
@@ -90,7 +121,7 @@ class VRF(Method):
 
     def __init__(self, settings: VRFSettings, width: int) -> None:
         super().__init__(settings, width)
-        d, bases = settings.dimensions, settings.bases
+        d, bases = settings.dimensions, settings.bases or 0
         self.encoder_in = linear(2 * width, settings.hidden)
         self.encoder_out = linear(settings.hidden, 2 * d)
         inner = settings.head_hidden if settings.head == "mlp" else 0
@@ -99,8 +130,13 @@ class VRF(Method):
         self.base_mean = nn.Parameter(torch.empty(bases, d))
         self.base_log_sd = nn.Parameter(torch.empty(bases, d))
 
-    def initialise(self, generator: torch.Generator) -> None:
-        """Bases nu ~ N(0, I), tau = 1; the head near zero, so that training begins undecided."""
+    @property
+    def trainable(self) -> bool:
+        """By gradients; moments leave nothing to train."""
+        return self.settings.estimation != "moments"
+
+    def initialise(self, pairs: PairBatch, generator: torch.Generator) -> None:
+        """Bases nu ~ N(0, I), tau = 1 and the head near zero; or all of it by moments."""
         draw_linear(self.encoder_in, generator)
         draw_linear(self.encoder_out, generator)
         if isinstance(self.head_in, nn.Linear):
@@ -109,6 +145,38 @@ class VRF(Method):
         with torch.no_grad():
             self.base_mean.normal_(generator=generator)
             self.base_log_sd.zero_()
+            if self.settings.estimation == "moments":
+                self._estimate(pairs, generator)
+
+    def _estimate(self, pairs: PairBatch, generator: torch.Generator) -> None:
+        """All parameters from the moments of users' differences, without a training step.
+
+        Encoder: evidence of a comparison is linear in its difference, with the variance that
+        comparisons of one user have. A pair of hidden units holds a direction and its opposite,
+        since gelu(t) - gelu(-t) = t. Bases: centres of the users' clusters. Head: the least-squares
+        rewards with which the users' weights give each its place.
+        """
+        d, K = self.settings.dimensions, len(self.base_mean)
+        delta = self.differences(pairs.features[pairs.chosen], pairs.features[pairs.rejected])
+        moments = taste_moments(delta, pairs.user, d, K, generator)
+        self.encoder_in.weight[: 2 * d] = 0
+        self.encoder_in.weight[: 2 * d, self.width :] = torch.cat(
+            [moments.directions.T, -moments.directions.T]
+        )
+        self.encoder_in.bias[: 2 * d] = 0
+        self.encoder_out.weight.zero_()
+        self.encoder_out.weight[:d, : 2 * d] = torch.cat([torch.eye(d), -torch.eye(d)], dim=1)
+        self.encoder_out.bias[:d] = -moments.offset
+        self.encoder_out.bias[d:] = moments.noise.log()
+        self.base_mean.copy_(moments.centres)
+        users = self.infer(pairs)
+        weight = self.weights(users).mean
+        gram = weight.T @ weight + RIDGE * len(weight) / K * torch.eye(K)
+        places = torch.linalg.solve(gram, weight.T @ users.mean)
+        self.head_out.weight.copy_(moments.population + places @ moments.rewards.T)
+        calibration = calibrate(self.margins(users, pairs))
+        self.temperature.fill_(calibration.temperature)
+        self.spread.fill_(calibration.spread)
 
     def feature_layers(self) -> list[nn.Linear]:
         """The first layers of encoder and head."""
@@ -161,7 +229,7 @@ class VRF(Method):
         distance = maths.squared_w2(mean, variance.sqrt(), self.base_mean, self.base_log_sd.exp())
         if self.settings.distance == "mean":
             distance = distance / self.settings.dimensions
-        return torch.softmax(-distance / self.settings.temperature, dim=-1)
+        return torch.softmax(-distance / (self.settings.temperature or 1.0), dim=-1)
 
     # -- training: equations (7) to (9) -------------------------------------------------------
 
@@ -252,20 +320,20 @@ class VRF(Method):
 
     @torch.no_grad()
     def weights(self, posterior: UserPosterior) -> WeightDistribution:
-        """w_u with covariance diag(w) - w w^T, whose quadratic form in delta is (7)."""
+        """w_u with covariance diag(w) - w w^T, times `spread`: its form in delta is (7)."""
         assert posterior.variance is not None
         weight = self.match(posterior.mean, posterior.variance)
-        return WeightDistribution(weight, maths.categorical_covariance(weight))
+        return WeightDistribution(weight, self.spread * maths.categorical_covariance(weight))
 
     def diagnostics(self, posterior: UserPosterior) -> dict[str, Any]:
         """Signs of collapse: the weights' entropy, their spread, users per dominant basis."""
         weight = self.weights(posterior).mean
         entropy = -(weight * weight.clamp_min(1e-12).log()).sum(-1)
-        dominant = torch.bincount(weight.argmax(-1), minlength=self.settings.bases)
+        dominant = torch.bincount(weight.argmax(-1), minlength=weight.shape[1])
         spread = weight.std(0).mean() if len(weight) > 1 else torch.zeros(())
         return {
             "weight_entropy": float(entropy.mean()),
-            "weight_entropy_of_even_weights": math.log(self.settings.bases),
+            "weight_entropy_of_even_weights": math.log(weight.shape[1]),
             "weight_spread_across_users": float(spread),
             "users_per_dominant_basis": dominant.tolist(),
             "collapsed": bool(spread < 0.01),

@@ -7,6 +7,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -90,7 +91,7 @@ def test_the_summary_is_what_counting_gives(rows: list[Row]) -> None:
 def test_the_summary_of_some_rows_is_of_those_alone(rows: list[Row], draw: st.DataObject) -> None:
     count = st.integers(0, len(rows) - 1)
     kept = sorted(draw.draw(st.sets(count, min_size=1)))
-    part = PreferenceData.load(rows).select(kept)  # type: ignore[arg-type]
+    part = PreferenceData.load(rows).select(np.array(kept))
     assert as_dict(summarise(part)) == naive([rows[i] for i in kept]) | {"other_columns": ()}
 
 

@@ -147,6 +147,20 @@ def test_evaluated_users_have_enough_comparisons(rows: list[Row], chosen: SplitS
         assert split.min_comparisons == chosen.min_comparisons
 
 
+@given(worlds, any_settings)
+@settings(max_examples=200)
+def test_nobody_with_enough_comparisons_is_left_out(rows: list[Row], chosen: SplitSettings) -> None:
+    split = divide(rows, chosen)
+    user = split.data.user
+    assume(split.counts["straddling"] == 0)  # then rows of no use are those of such users
+    learned = np.concatenate([split.train, split.reference])
+    left = np.setdiff1d(np.arange(len(rows)), np.concatenate([learned, split.evaluation]))
+    assert len(left) == split.counts["of_users_with_too_few"]
+    trained = Counter(user[learned].tolist())
+    for one in set(user[left].tolist()):
+        assert trained[one] < split.min_comparisons
+
+
 @given(worlds, st.integers(0, 99))
 @settings(max_examples=150)
 def test_small_components_never_straddle(rows: list[Row], seed: int) -> None:

@@ -130,9 +130,10 @@ def test_the_same_conversation_chosen_and_rejected() -> None:
 
 
 def test_one_empty_row_in_ten_thousand_is_left_out_and_reported() -> None:
-    silent = TEXTS[0] | {"rejected": TEXTS[0]["chosen"]}
+    silent = {"user_id": "nobody", "prompt": "none", "chosen": "same", "rejected": "same"}
     data = PreferenceData.load([*TEXTS * 2500, silent])
     assert len(data) == 10_000
+    assert data.digest == PreferenceData.load(TEXTS * 2500).digest
     assert [problem.row for problem in data.left_out] == [10_001]
     assert len(problems_of([*TEXTS * 2499, silent])) == 1
     faulty = TEXTS[0] | {"prompt": ""}

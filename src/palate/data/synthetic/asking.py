@@ -4,15 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def pairs_within(prompts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """All pairs (P, 2) of responses to the same prompt, where `prompts` (R,) names the prompt."""
-    pairs = []
-    for prompt in np.unique(prompts):
-        own = np.flatnonzero(prompts == prompt)
-        pairs.append(own[np.column_stack(np.triu_indices(len(own), k=1))])
-    return np.concatenate(pairs)
-
-
 def preference(margin: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
     """Bradley-Terry: P(A over B) = sigmoid(scale * margin), also for an infinite scale."""
     # tanh does not overflow, unlike exp.
@@ -34,7 +25,7 @@ def ask(
     if len(differing) < count:
         raise ValueError(
             f"a user can be asked about {len(differing)} pairs whose true rewards differ, "
-            f"but comparisons is {count}: lower comparisons or raise responses"
+            f"but comparisons is {count}: lower comparisons or raise pairs"
         )
     asked = differing[rng.choice(len(differing), count, replace=False)]
     # Which side is A is random before the label is drawn.

@@ -12,21 +12,21 @@ class AttributesConfig:
 
     users        at least 84, so that every pair of traits has one
     comparisons  per user
-    responses    per prompt
+    pairs        of contrasting responses per prompt
     scale        of the true reward in Bradley-Terry; math.inf makes every answer the better one
     seed         of the one generator
     """
 
-    users: int = 168
+    users: int = 840
     comparisons: int = 100
-    responses: int = 40
-    scale: float = 1.9
+    pairs: int = 40
+    scale: float = 1.5
     seed: int = 0
 
     def __post_init__(self) -> None:
         _require_whole("users", self.users, KINDS)
         _require_whole("comparisons", self.comparisons, 1)
-        _require_whole("responses", self.responses, 2, 100)
+        _require_whole("pairs", self.pairs, 1, 50)
         _require_whole("seed", self.seed, 0)
         if not self.scale > 0:
             raise ValueError(f"scale is {self.scale}, expected a positive number or math.inf")

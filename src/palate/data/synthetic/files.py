@@ -32,7 +32,7 @@ def write_world(folder: Path, *, users: int, comparisons: int, seed: int) -> dic
         world = make_attributes_world(config)
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    other = make_attributes_world(AttributesConfig(comparisons=ANSWERS, seed=seed + 1))
+    other = make_attributes_world(AttributesConfig(users=84, comparisons=ANSWERS, seed=seed + 1))
     alice = other.user_ids[0]
     answers = [row for row in other.rows if row["user_id"] == alice]
     prompt, candidates = _candidates(other, alice, {row["prompt"] for row in answers})

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from palate.data.synthetic.asking import ask, pairs_within
+from palate.data.synthetic.asking import ask
 from palate.data.synthetic.attributes import ATTRIBUTES
 from palate.data.synthetic.config import AttributesConfig
 from palate.data.synthetic.content import Subject, load_content
@@ -12,11 +12,9 @@ from palate.data.synthetic.users import draw_users
 from palate.data.synthetic.world import AttributesWorld, Response
 from palate.data.synthetic.writer import Writer
 
-EXPRESSED = (2, 3)  # fewest and most attributes that a response expresses
+EXPRESSED = (1, 2)  # fewest and most attributes in which the responses of a pair contrast
 NEAR_COPY = 0.5  # two responses to a prompt share less than this of their runs of five words
-ATTEMPTS = (
-    200  # draws of a text before the subject counts as exhausted; the first nearly always does
-)
+ATTEMPTS = 200  # draws of a text before the subject counts as exhausted; the first mostly does
 
 
 def make_attributes_world(config: AttributesConfig) -> AttributesWorld:
@@ -27,7 +25,7 @@ def make_attributes_world(config: AttributesConfig) -> AttributesWorld:
     responses = tuple(
         response
         for number, subject in enumerate(subjects)
-        for response in _write_responses(number, subject, config.responses, rng)
+        for response in _write_pairs(number, subject, config.pairs, rng)
     )
     weights = draw_users(config.users, rng)
     return AttributesWorld(
@@ -49,15 +47,16 @@ def draw_attributes(count: int, rng: np.random.Generator) -> NDArray[np.int64]:
     return np.where(ranks < expressed, rng.choice([-1, 1], shape), 0)
 
 
-def _write_responses(
+def _write_pairs(
     prompt: int, subject: Subject, count: int, rng: np.random.Generator
 ) -> list[Response]:
+    """Pairs one after the other: a response, and one that expresses the opposite traits."""
     writer = Writer(load_content(), subject, rng)
     written: list[Shingles] = []
     responses = []
-    for row in draw_attributes(count, rng).tolist():
-        text = _write_distinct(writer, row, written)
-        responses.append(Response(prompt, text, tuple(row)))
+    for row in np.repeat(draw_attributes(count, rng), 2, axis=0) * np.tile([[1], [-1]], (count, 1)):
+        text = _write_distinct(writer, row.tolist(), written)
+        responses.append(Response(prompt, text, tuple(row.tolist())))
     return responses
 
 
@@ -71,7 +70,7 @@ def _write_distinct(writer: Writer, attributes: list[int], written: list[Shingle
             return text
     raise ValueError(
         f"no new response with attributes {attributes} after {len(written)} to its prompt: "
-        "lower responses"
+        "lower pairs"
     )
 
 
@@ -82,7 +81,7 @@ def _ask_users(
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
     """The answers (N, 3) of all users: user, chosen response, rejected response."""
-    pairs = pairs_within(np.array([response.prompt for response in responses]))
+    pairs = np.arange(len(responses)).reshape(-1, 2)
     rewards = weights @ np.array([response.attributes for response in responses]).T
     answers = [
         np.insert(ask(row, pairs, config.comparisons, config.scale, rng), 0, user, axis=1)

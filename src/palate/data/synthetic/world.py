@@ -24,6 +24,7 @@ class AttributesWorld:
     """Prompts, responses, users and what the users answered.
 
     prompts, groups  one a subject: the question, and the slug that names it
+    responses        contrasting pairs one after the other: 2i and 2i + 1 are asked together
     weights          (U, 7), two entries +-1 a user; the true reward is weights . attributes
     answers          (N, 3) of (user, chosen, rejected), numbers of users and responses
     """

@@ -1,0 +1,250 @@
+"""A user's file holds what was learned, is continued, and is refused where it is not whole."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from palate import PersonalRewardModel, PreferenceData
+from palate.adaptation.profile import UserProfile, read_profile
+from palate.errors import PosteriorError
+from palate.files import OutputError, json_checksum
+from palate.types import UserPosterior
+from tests import toy as world
+
+
+@pytest.fixture(scope="module")
+def answers(toy: PreferenceData) -> tuple[torch.Tensor, torch.Tensor]:
+    """Hidden states of ten answers, chosen and rejected."""
+    features = world.features(toy)
+    return features[toy.chosen_item[:10]], features[toy.rejected_item[:10]]
+
+
+@pytest.fixture(scope="module")
+def profile(
+    toy_model: PersonalRewardModel, answers: tuple[torch.Tensor, torch.Tensor]
+) -> UserProfile:
+    return toy_model.adapt(answers)
+
+
+@pytest.fixture
+def path(profile: UserProfile, tmp_path: Path) -> Path:
+    """A saved profile that a test may damage."""
+    profile.save(tmp_path / "user.json")
+    return tmp_path / "user.json"
+
+
+def test_a_saved_profile_is_read_as_it_was(
+    toy_model: PersonalRewardModel, profile: UserProfile, path: Path
+) -> None:
+    loaded = toy_model.load_user(path)
+    assert torch.equal(loaded.posterior.mean, profile.posterior.mean)
+    assert loaded.posterior.variance is not None
+    assert profile.posterior.variance is not None
+    assert torch.equal(loaded.posterior.variance, profile.posterior.variance)
+    assert loaded.posterior.answers.tolist() == [10]
+    assert loaded.summary() == profile.summary()
+    first = path.read_bytes()
+    loaded.save(path)
+    assert path.read_bytes() == first
+
+
+def test_a_profile_is_continued_from_its_file(
+    toy_model: PersonalRewardModel,
+    answers: tuple[torch.Tensor, torch.Tensor],
+    profile: UserProfile,
+    tmp_path: Path,
+) -> None:
+    chosen, rejected = answers
+    toy_model.adapt((chosen[:4], rejected[:4])).save(tmp_path / "half.json")
+    half = toy_model.load_user(tmp_path / "half.json")
+    whole = toy_model.adapt((chosen[4:], rejected[4:]), half)
+    torch.testing.assert_close(whole.posterior.mean, profile.posterior.mean)
+    torch.testing.assert_close(whole.posterior.variance, profile.posterior.variance)
+    torch.testing.assert_close(whole.weights.mean, profile.weights.mean)
+
+
+def test_a_method_without_uncertainty_says_so(toy: PreferenceData, tmp_path: Path) -> None:
+    model = PersonalRewardModel.train(
+        toy, method="bt", features=world.features(toy), settings={"steps": 2, "weight_decay": 8.0}
+    )
+    model.new_user().save(tmp_path / "user.json")
+    loaded = model.load_user(tmp_path / "user.json")
+    assert loaded.uncertainty is None
+    assert loaded.posterior.variance is None
+    summary = json.loads((tmp_path / "user.json").read_text())
+    assert [summary[name] for name in ("uncertainty", "sd", "weights_sd")] == [None] * 3
+
+
+def test_what_people_read_is_computed_from_the_posterior(profile: UserProfile, path: Path) -> None:
+    content = json.loads(path.read_text())
+    posterior = content["posterior"]
+    assert content["answers"] == posterior["answers"] == 10
+    assert content["mean"] == posterior["mean"]
+    assert content["sd"] == pytest.approx([math.sqrt(v) for v in posterior["variance"]])
+    assert content["uncertainty"] == pytest.approx(sum(content["sd"]) / len(content["sd"]))
+    assert sum(content["weights"]) == pytest.approx(1.0, abs=1e-5)
+
+
+# -- damage ---------------------------------------------------------------------------------------
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(PosteriorError) as error:
+        read_profile(path)
+    assert str(path) in str(error.value)
+    return str(error.value)
+
+
+def test_every_changed_letter_is_noticed(path: Path) -> None:
+    """Changes of the layout alone, such as a space, are none."""
+    whole = path.read_bytes()
+    content = json.loads(whole)
+    for place in range(0, len(whole), 7):
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        try:
+            same = json.loads(changed) == content
+        except ValueError:
+            same = False
+        if not same:
+            path.write_bytes(changed)
+            assert refusal(path)
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.99])
+def test_a_file_that_is_cut_off_is_refused(share: float, path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    assert "cannot be read" in refusal(path)
+
+
+NOT_PROFILES: dict[str, bytes] = {
+    "empty": b"",
+    "a list": b"[]",
+    "an answers file": b'{"prompt": "p", "chosen": "a", "rejected": "b"}\n',
+    "a model's configuration": b'{"format": 1, "method": "vrf"}',
+    "latin-1": b'{"kind": "caf\xe9"}',
+    "endless": b"[" * 200_000,
+    "a long number": b"1" * 5000,
+}
+
+
+@pytest.mark.parametrize("content", NOT_PROFILES.values(), ids=NOT_PROFILES.keys())
+def test_what_is_no_profile_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "user.json"
+    path.write_bytes(content)
+    message = refusal(path)
+    assert "cannot be read" in message or "is no user file; expected what `palate adapt" in message
+
+
+@pytest.mark.parametrize("name", ["nothing.json", "."])
+def test_a_file_that_is_not_there(name: str, tmp_path: Path) -> None:
+    assert "cannot be read" in refusal(tmp_path / name)
+
+
+def forge(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the content and make its checksum right, as a program that is wrong might."""
+    content = json.loads(path.read_text())
+    del content["checksum"]
+    change(content)
+    content["checksum"] = json_checksum(content)
+    path.write_text(json.dumps(content))
+
+
+def put(*where: str, value: Any) -> Callable[[dict[str, Any]], object]:
+    def change(content: dict[str, Any]) -> None:
+        for name in where[:-1]:
+            content = content[name]
+        content[where[-1]] = value
+
+    return change
+
+
+DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "mean is missing": lambda content: content["posterior"].pop("mean"),
+    "posterior is missing": lambda content: content.pop("posterior"),
+    "answers' keys are missing": lambda content: content.pop("answer_keys"),
+    "mean is NaN": put("posterior", "mean", value=[math.nan] * 8),
+    "mean beyond all bounds": put("posterior", "mean", value=[1e300] * 8),
+    "mean is text": put("posterior", "mean", value=["1"] * 8),
+    "mean is empty": put("posterior", "mean", value=[]),
+    "mean is nested": put("posterior", "mean", value=[[1.0]]),
+    "variance is shorter": put("posterior", "variance", value=[1.0]),
+    "variance is zero": put("posterior", "variance", value=[0.0] * 8),
+    "variance vanishes": put("posterior", "variance", value=[1e-300] * 8),
+    "variance is negative": put("posterior", "variance", value=[-1.0] * 8),
+    "answers below zero": put("posterior", "answers", value=-1),
+    "answers beyond all bounds": put("posterior", "answers", value=10**30),
+    "answers is a fraction": put("posterior", "answers", value=1.5),
+    "keys are numbers": put("answer_keys", value=[1]),
+    "keys are a text": put("answer_keys", value="abc"),
+    "more keys than answers": put("answer_keys", value=[str(i) for i in range(11)]),
+    "contradictory is text": put("contradictory", value="2"),
+    "contradictory beyond the answers": put("contradictory", value=11),
+}
+
+
+@pytest.mark.parametrize("change", DAMAGES.values(), ids=DAMAGES.keys())
+def test_values_that_make_no_sense_are_refused(
+    change: Callable[[dict[str, Any]], object], path: Path
+) -> None:
+    forge(path, change)
+    assert "is damaged" in refusal(path)
+    assert "adapt again from the answers" in refusal(path)
+
+
+def test_a_newer_format_is_refused_with_advice(path: Path) -> None:
+    forge(path, put("format", value=2))
+    assert "has format 2, this version reads 1: upgrade palate" in refusal(path)
+
+
+def test_a_profile_of_another_model_is_refused(toy_model: PersonalRewardModel, path: Path) -> None:
+    forge(path, put("model", value="0123456789abcdef"))
+    with pytest.raises(PosteriorError, match="belongs to model 0123456789ab, this is"):
+        toy_model.load_user(path)
+
+
+def test_a_profile_of_another_size_is_refused(toy_model: PersonalRewardModel, path: Path) -> None:
+    forge(path, lambda content: content["posterior"].update(mean=[1.0], variance=[1.0]))
+    with pytest.raises(PosteriorError, match="another size"):
+        toy_model.load_user(path)
+
+
+# -- writing --------------------------------------------------------------------------------------
+
+
+def test_a_profile_is_not_written_into_a_folder(profile: UserProfile, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="it is no file"):
+        profile.save(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_profile_stays_when_its_disk_is_full(
+    profile: UserProfile, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = path.read_bytes()
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OutputError, match="No space left"):
+        profile.save(path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_uncertainty_shrinks_with_answers(
+    toy_model: PersonalRewardModel, profile: UserProfile
+) -> None:
+    before = toy_model.new_user().uncertainty
+    assert before is not None
+    assert profile.uncertainty is not None
+    assert profile.uncertainty < before
+    assert isinstance(profile.posterior, UserPosterior)
