@@ -1,4 +1,4 @@
-"""A planted world: features, users of opposite tastes, Bradley-Terry answers, true rewards known."""
+"""A planted world: features, users of opposite tastes, Bradley-Terry answers, true rewards."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ WIDTH = 8
 
 @dataclass(frozen=True)
 class Planted:
-    """data over features (N, WIDTH) of its items; true_right (B,) where the true reward is right."""
+    """data over features (N, WIDTH) of its items; true_right (B,): the true reward is right."""
 
     data: PreferenceData
     features: Tensor

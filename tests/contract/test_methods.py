@@ -218,7 +218,8 @@ def test_a_world_without_differences_is_recovered(name: str, alike: Planted) -> 
 def test_a_personal_method_recovers_opposed_users(
     name: str, opposed: Planted, models: dict[str, PersonalRewardModel]
 ) -> None:
-    figures = models[name].evaluate(opposed.data, features=opposed.features)
+    model = PersonalRewardModel.train(opposed.data, method=name, features=opposed.features)
+    figures = model.evaluate(opposed.data, features=opposed.features)
     bt = models["bt"].evaluate(opposed.data, features=opposed.features)
     seen, unseen = opposed.true_accuracy()
     assert figures.seen.accuracy.mean > seen - 0.03

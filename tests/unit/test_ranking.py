@@ -24,7 +24,7 @@ def test_probability_against_a_long_monte_carlo_run() -> None:
 
 
 def test_what_candidates_share_does_not_make_their_order_uncertain() -> None:
-    """Rewards that move together differ by a constant: the pair's probability is the certain one."""
+    """Rewards that move together differ by a constant: the pair is as if certain."""
     mean = torch.tensor([1.0, 0.0])
     together = probability_best(RewardDistribution(mean, torch.full((2, 1), 5.0)))
     torch.testing.assert_close(together, torch.softmax(mean, -1), atol=1e-4, rtol=0)

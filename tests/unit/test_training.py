@@ -1,23 +1,19 @@
 """The training loop: what a step draws, the schedule, the temperature, divergence."""
 
-import math
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
-from scipy import optimize
 
-from palate.methods import METHODS, Margins
+from palate.methods import METHODS
 from palate.methods.bt import BT, BTSettings
 from palate.training import (
     DivergedError,
-    best_temperature,
     draw_step,
     fit,
     learning_rate_share,
     number_of_steps,
-    scaled_loss,
 )
 from palate.types import PairBatch
 
@@ -83,20 +79,6 @@ def test_schedule_warms_up_and_ends_near_zero() -> None:
 def test_steps_grow_with_the_users(users: int, expected: int) -> None:
     assert number_of_steps(BTSettings(), users) == expected
     assert number_of_steps(BTSettings(steps=7), users) == 7
-
-
-def test_temperature_is_the_best_one_by_an_optimiser() -> None:
-    generator = torch.Generator().manual_seed(0)
-    true = torch.randn(4000, generator=generator)
-    sign = torch.where(torch.rand(4000, generator=generator) < torch.sigmoid(true), 1.0, -1.0)
-    margins = Margins(4 * true * sign, true.square())
-    best = best_temperature(margins)
-    reference = optimize.minimize_scalar(
-        lambda log: float(scaled_loss(margins, torch.tensor(math.exp(log)))),
-        bounds=(-4, 3),
-        method="bounded",
-    )
-    assert math.log(best) == pytest.approx(reference.x, abs=0.03)
 
 
 def test_divergence_stops_with_what_to_do() -> None:

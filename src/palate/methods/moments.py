@@ -9,6 +9,8 @@ from torch import Tensor
 
 #: Rounds of Lloyd's algorithm.
 ROUNDS = 25
+#: Ridge of the whitening, as a share of the mean spread: differences lie in few directions.
+RIDGE = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,14 +39,14 @@ def taste_moments(
     """Moments of differences delta (B, D) by user (B,).
 
     As in linear discriminants, directions are sought where users' means differ most against the
-    spread of all differences (ridged by its mean). Scatter that the number of comparisons explains
+    spread of all differences (ridged). Scatter that the number of comparisons explains
     is taken off each dimension's variance before users are placed.
     """
     count = torch.bincount(user).to(delta.dtype)
     present = count > 0
     covariance = delta.T @ delta / len(delta)
     values, vectors = torch.linalg.eigh(covariance)
-    root = vectors @ ((values + values.mean()).rsqrt()[:, None] * vectors.T)
+    root = vectors @ ((values + RIDGE * values.mean()).rsqrt()[:, None] * vectors.T)
     white = delta @ root
     total = white.new_zeros(len(count), white.shape[1]).index_add(0, user, white)
     count, total = count[present], total[present]

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from tests.contract.conftest import Planted, plant
 
 from palate import PersonalRewardModel, PreferenceData, SplitSettings
 from palate.data import make_split
 from palate.evaluation.evaluate import FEW_SHOT
-from tests.contract.conftest import Planted, plant
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,10 @@
-"""Folders of tiny models, made once: the tests read them and never write into them."""
+"""Tiny models, made once, which tests read and never write to; databases and disks with no room."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from palate.features.backbone import Backbone
 from tests.unit.features.models import save
 
 Folder = Callable[..., Path]
+Pages = Callable[[int], None]
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +40,35 @@ def backbone() -> Callable[..., Backbone]:
         return Backbone(resolve_backbone(str(path), dtype="float32", **settings), device="cpu")
 
     return of
+
+
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch) -> Pages:
+    """Let every database have so many pages, the way that SQLite itself says: disk full."""
+    connect = sqlite3.connect
+
+    def limit(count: int) -> None:
+        def connect_to_few(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+            connection = connect(*args, **kwargs)
+            connection.execute(f"PRAGMA max_page_count={count}")
+            return connection
+
+        monkeypatch.setattr(sqlite3, "connect", connect_to_few)
+
+    return limit
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 512 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=512k", "palate-test", str(disk)]
+    try:
+        mounted = subprocess.run(words, capture_output=True, text=True, check=False)
+    except OSError as error:
+        pytest.skip(f"a small disk cannot be mounted: {error}")
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)

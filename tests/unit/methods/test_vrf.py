@@ -15,17 +15,18 @@ from palate.types import PairBatch, UserPosterior
 WIDTH = 6
 
 
-def make(seed: int = 0, **settings: object) -> VRF:
-    method = VRF(VRFSettings(**settings), WIDTH)  # type: ignore[arg-type]
-    method.initialise(torch.Generator().manual_seed(seed))
-    return method.double()
-
-
 def pairs(count: int, seed: int = 0) -> PairBatch:
     generator = torch.Generator().manual_seed(seed)
     chosen, rejected = torch.randn(2, count, WIDTH, generator=generator).unbind()
     batch = PairBatch.of_pairs(chosen, rejected)
     return replace(batch, features=batch.features.double())
+
+
+def make(seed: int = 0, **settings: object) -> VRF:
+    concrete = VRFSettings(**settings).candidates()[0]  # type: ignore[arg-type]
+    method = VRF(concrete, WIDTH)
+    method.initialise(pairs(0), torch.Generator().manual_seed(seed))
+    return method.double()
 
 
 def test_user_is_the_product_of_the_pairs_gaussians_on_a_grid() -> None:
@@ -186,6 +187,7 @@ def test_every_ablation_changes_the_loss_and_trains(settings: dict[str, object])
         ("log_variance", (2.0, 1.0)),
         ("learning_rate", float("nan")),
         ("steps", 0),
+        ("estimation", "magic"),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(name: str, value: object) -> None:
@@ -203,3 +205,19 @@ def test_diagnostics_tell_a_collapse() -> None:
     report = method.diagnostics(spread)
     assert report["collapsed"] is False
     assert sum(report["users_per_dominant_basis"]) == 12
+
+
+def test_what_settings_leave_open_is_chosen_among_both_estimations() -> None:
+    open_settings = VRFSettings().candidates()
+    assert [s.estimation for s in open_settings] == ["gradient"] * 3 + ["moments"]
+    assert all(s.weight_decay is not None and s.bases and s.temperature for s in open_settings)
+    for concrete in open_settings:
+        assert concrete.candidates() == [concrete]
+    assert [s.estimation for s in VRFSettings(head="mlp").candidates()] == ["gradient"] * 3
+    assert len(VRFSettings(weight_decay=1.0, estimation="gradient").candidates()) == 1
+
+
+@pytest.mark.parametrize("settings", [{"head": "mlp"}, {"hidden": 8}])
+def test_moments_refuse_what_they_cannot_estimate(settings: dict[str, object]) -> None:
+    with pytest.raises(SettingsError, match="moments"):
+        VRFSettings(estimation="moments", **settings)  # type: ignore[arg-type]
