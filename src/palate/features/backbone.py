@@ -22,9 +22,10 @@ from palate.types import Message, Text
 TOKEN_BUDGET = {"cpu": 2048, "cuda": 65536}
 #: Rows are padded to a multiple of it: attention on a processor is up to twice as fast there.
 LENGTH_MULTIPLE = 16
-#: Batches of a worker that are tokenised together: the step by which progress shows and the cache
-#: fills. Counted in characters, since tokens are not known before; four are about a token.
-CHUNK_BATCHES = 16
+#: Such passes in a chunk, which is tokenised together: the step by which progress shows and the cache
+#: fills. It is cut by characters, since tokens are not known before; four are about a token. It
+#: depends on nothing else, so that the same texts make the same batches whatever the threads.
+CHUNK_BATCHES = {"cpu": 32, "cuda": 8}
 CHARACTERS_A_TOKEN = 4
 
 TextPair = tuple[Text, Text]
@@ -45,8 +46,10 @@ class Backbone:
     def __init__(self, local: LocalBackbone, device: str | None = None) -> None:
         self.spec = local.spec
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        processor = "cpu" if self.device == "cpu" else "cuda"
+        self.token_budget = TOKEN_BUDGET[processor]
+        self.chunk_batches = CHUNK_BATCHES[processor]
         self.workers = torch.get_num_threads() if self.device == "cpu" else 1
-        self.token_budget = TOKEN_BUDGET["cpu" if self.device == "cpu" else "cuda"]
         self.tokenizer, self.model = _load(local, self.device)
 
     def encode(self, texts: Sequence[TextPair]) -> Iterator[EncodedChunk]:
@@ -54,7 +57,7 @@ class Backbone:
         rendered = [self.render(prompt, response) for prompt, response in texts]
         lengths = np.array([len(text) for text in rendered], dtype=np.int64)
         order = np.argsort(-lengths, kind="stable")
-        size = CHARACTERS_A_TOKEN * self.token_budget * CHUNK_BATCHES * self.workers
+        size = CHARACTERS_A_TOKEN * self.token_budget * self.chunk_batches
         chunk = lengths[order].cumsum() // size
         for places in np.split(order, np.flatnonzero(np.diff(chunk)) + 1) if texts else []:
             ids = self.tokenize([rendered[i] for i in places])
@@ -130,11 +133,12 @@ class Backbone:
         """On a processor every thread takes whole batches: threads that share one wait at each
         operation for the slowest, several times over where other programs run.
         """
-        if self.workers == 1 or len(batches) < 2 * self.workers:
+        workers = min(self.workers, len(batches) // 2)
+        if workers <= 1:
             return [self._forward(batch) for batch in batches]
         threads = torch.get_num_threads()
         try:
-            with ThreadPoolExecutor(self.workers, "encode", torch.set_num_threads, (1,)) as pool:
+            with ThreadPoolExecutor(workers, "encode", torch.set_num_threads, (1,)) as pool:
                 return list(pool.map(self._forward, batches))
         finally:
             torch.set_num_threads(threads)

