@@ -36,9 +36,12 @@ demo: setup  ## Train on the Attributes world, adapt to a new user, rank for her
 	$(BIN)/palate evaluate $(DEMO)/model
 	@echo; echo "4. Ten answers of Alice:"
 	$(BIN)/palate adapt $(DEMO)/model $(DEMO)/world/alice.jsonl --out $(DEMO)/alice.json
-	@echo; echo "5. New candidates in her order (their true attributes are in $(DEMO)/world/truth.json):"
+	@echo; echo "5. New candidates in the order of her expected reward:"
 	$(BIN)/palate rank $(DEMO)/model --user $(DEMO)/alice.json \
 		--prompt "$$(cat $(DEMO)/world/prompt.txt)" $(DEMO)/world/candidates.json
+	@$(BIN)/python -c 'import json; truth = json.load(open("$(DEMO)/world/truth.json")); \
+		print("True rewards, which no command reads:", \
+		{i: c["reward"] for i, c in enumerate(truth["candidates"])})'
 
 test: test-setup  ## Run the whole test suite.
 	$(BIN)/python -m pytest

@@ -52,7 +52,7 @@ def attributes(
     if as_json:
         print_json(written)
         return
-    print_table(str(folder), ("file", "what"), [(k, str(v)) for k, v in written.items()])
+    print_table(str(folder), ("file", "what"), list(written.items()), words=("what",))
 
 
 def _cell(value: object) -> str:

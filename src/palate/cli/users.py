@@ -120,7 +120,7 @@ def rank(
         )
         for c in ranking.candidates
     ]
-    print_table(prompt, ("candidate", "reward", "sd", "p_best", "text"), table)
+    print_table(prompt, ("candidate", "reward", "sd", "p_best", "text"), table, words=("text",))
 
 
 def _short(text: str, most: int = 60) -> str:

@@ -16,8 +16,9 @@ from palate.data.sources import MAX_FIELD_BYTES, TEXT_COLUMNS, USER_COLUMNS, Col
 from palate.errors import Problem
 from palate.types import Message, Text
 
-#: So many of a source's columns are named where one is missing.
+#: So many of a source's columns are named where one is missing, and so much of each name.
 COLUMNS_SHOWN = 20
+NAME_SHOWN = 40
 
 
 class FaultError(ValueError):
@@ -69,7 +70,7 @@ def validate(
 def _missing_columns(table: Table, user: str | None) -> list[Problem]:
     """A problem for each column that is needed and not there."""
     present = [*table.columns, *table.other_columns]
-    found = ", ".join(present[:COLUMNS_SHOWN]) or "none"
+    found = ", ".join(name[:NAME_SHOWN] for name in present[:COLUMNS_SHOWN]) or "none"
     found += ", ..." if len(present) > COLUMNS_SHOWN else ""
     missing = [name for name in TEXT_COLUMNS if name not in table.columns]
     wanted = ", ".join(TEXT_COLUMNS)

@@ -22,9 +22,9 @@ from palate.types import Message, Text
 TOKEN_BUDGET = {"cpu": 2048, "cuda": 65536}
 #: Rows are padded to a multiple of it: attention on a processor is up to twice as fast there.
 LENGTH_MULTIPLE = 16
-#: Such passes in a chunk, which is tokenised together: the step by which progress shows and the cache
-#: fills. It is cut by characters, since tokens are not known before; four are about a token. It
-#: depends on nothing else, so that the same texts make the same batches whatever the threads.
+#: Such passes in a chunk, which is tokenised together: the step by which progress shows and the
+#: cache fills. It is cut by characters, since tokens are not known before; four are about a token.
+#: It depends on nothing else, so that the same texts make the same batches whatever the threads.
 CHUNK_BATCHES = {"cpu": 32, "cuda": 8}
 CHARACTERS_A_TOKEN = 4
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import gzip
 import json
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +135,19 @@ TIMES: dict[str, Any] = {
 }
 
 
+@pytest.fixture
+def far_away() -> Iterator[None]:
+    """A machine in another time zone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "Asia/Kathmandu")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_away")
 @pytest.mark.parametrize("value", TIMES.values(), ids=TIMES.keys())
-def test_times_are_the_same_on_any_machine(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+def test_times_are_the_same_on_any_machine(value: Any) -> None:
     data = PreferenceData.load([TEXTS[0] | {"timestamp": value}])
     assert data.timestamp == [1_700_000_000]
 
@@ -285,6 +297,39 @@ def test_values_that_no_json_could_hold_are_named() -> None:
     with pytest.raises(DataError) as error:
         PreferenceData.load(rows)
     assert [problem.row for problem in error.value.problems] == [1, 2]
+
+
+def test_conversations_that_no_json_could_hold_are_told_apart() -> None:
+    odd = {("a", "key"): 1}
+    prompts = [[turn | odd for turn in formats.turns(text)] for text in ("one", "two")]
+    rows = [row | {"prompt": prompt} for row, prompt in zip(TEXTS, prompts, strict=False)]
+    plain = [
+        row | {"prompt": formats.turns(text)}
+        for row, text in zip(TEXTS, ("one", "two"), strict=False)
+    ]
+    assert PreferenceData.load(rows).digest == PreferenceData.load(plain).digest
+
+
+def test_a_dictionary_may_be_as_large_as_its_numbers_allow() -> None:
+    """And a null is still told from its last value."""
+    words = [f"word {i}" for i in range(128)]
+    numbers = pa.array([*range(127), None], pa.int8())
+    column = pa.DictionaryArray.from_arrays(numbers, pa.array(words[:127]))
+    texts = {"user": words, "prompt": words, "rejected": ["other"] * 128}
+    with pytest.raises(DataError) as error:
+        PreferenceData.load(pa.table({**texts, "chosen": column}))
+    assert str(error.value).startswith("table, row 128, field 'chosen': the text is missing")
+
+
+@pytest.mark.parametrize("number", [-1, 1, 2**31 - 1, -(2**31)])
+def test_numbers_outside_of_a_dictionary_are_damage(number: int) -> None:
+    numbers = pa.array([0, number], pa.int32())
+    column = pa.DictionaryArray.from_arrays(numbers, pa.array(["only"]), safe=False)
+    texts = {"user": ["a", "b"], "prompt": ["p", "p"], "rejected": ["x", "y"]}
+    with pytest.raises(
+        DataError, match=r"^table, field 'chosen': column of dictionary.* cannot be read"
+    ):
+        PreferenceData.load(pa.table({**texts, "chosen": column}))
 
 
 def test_a_concatenated_gzip_is_read_whole(tmp_path: Path) -> None:

@@ -165,6 +165,15 @@ def test_what_is_there_is_checked_although_a_column_is_missing() -> None:
     assert fields == ["rejected", "user_id", "prompt"]
 
 
+def test_lines_that_cannot_be_read_are_listed_beside_a_missing_column(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"user": 1, "prompt": "p", "chosen": "c"}\nbroken\n')
+    assert [problem.split(": ")[0] for problem in problems_of(path)] == [
+        f"{path}, field 'rejected'",
+        f"{path}, row 2",
+    ]
+
+
 def test_the_user_column_is_not_asked_for_where_a_name_stands_in() -> None:
     [problem] = problems_of([{"prompt": "a", "chosen": "b"}], user="me")
     assert problem.endswith("found prompt, chosen; expected the columns prompt, chosen, rejected")
@@ -173,8 +182,8 @@ def test_the_user_column_is_not_asked_for_where_a_name_stands_in() -> None:
 def test_of_very_many_columns_some_are_named() -> None:
     [problem] = problems_of([{f"x{i}": 1 for i in range(1000)} | TEXTS[0] | {"prompt": 1}])
     assert "prompt" in problem
-    [problem] = problems_of([{f"x{i}": 1 for i in range(1000)}])[:1]
-    assert len(problem) < 300
+    for columns in ({f"x{i}": 1 for i in range(1000)}, {"x" * 10_000: 1}):
+        assert len(problems_of([columns])[0]) < 300
 
 
 def test_all_faults_are_listed_and_the_first_five_shown() -> None:
