@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from palate.files import write_atomically
+from palate.features import BackboneSpec
+from palate.methods import Method
 
-if TYPE_CHECKING:
-    from palate.model import PersonalRewardModel
+#: Files that lie beside a model's own: the card, and the figures of its last evaluation.
+CARD = "README.md"
+EVALUATION = "evaluation.json"
 
 
-def model_card(model: PersonalRewardModel, evaluation: dict[str, Any] | None) -> str:
+def model_card(
+    identity: str,
+    method: Method,
+    backbone: BackboneSpec | None,
+    report: dict[str, Any],
+    evaluation: dict[str, Any] | None,
+) -> str:
     """Markdown with a hub's front matter; figures where the model has been evaluated."""
-    report, method = model.report, model.method
     data, split = report["data"], report["split"]
-    backbone = model.backbone.name if model.backbone else "given features"
+    read_by = backbone.name if backbone else "given features"
     lines = [
         "---",
         "library_name: palate",
         "tags: [reward-model, personalization, preference-learning]",
         "---",
         "",
-        f"# Personal reward model: {method.name} on {backbone}",
+        f"# Personal reward model: {method.name} on {read_by}",
         "",
-        f"A reward model for every user, by {method.paper}. Identity `{model.identity}`.",
+        f"A reward model for every user, by {method.paper}. Identity `{identity}`.",
         "",
         "## Data",
         "",
@@ -54,7 +60,7 @@ def model_card(model: PersonalRewardModel, evaluation: dict[str, Any] | None) ->
         "",
         "## Limits",
         "",
-        *_limits(model),
+        *_limits(method, report),
         "",
         "## Settings and versions",
         "",
@@ -73,12 +79,6 @@ def model_card(model: PersonalRewardModel, evaluation: dict[str, Any] | None) ->
         "```",
     ]
     return "\n".join(lines) + "\n"
-
-
-def write_figures(folder: Path, model: PersonalRewardModel, figures: dict[str, Any]) -> None:
-    """Put an evaluation beside the saved model and into its card."""
-    write_atomically(folder / "evaluation.json", json.dumps(figures, indent=1) + "\n")
-    write_atomically(folder / "README.md", model_card(model, figures))
 
 
 def _figures(evaluation: dict[str, Any] | None) -> list[str]:
@@ -106,14 +106,14 @@ def _figures(evaluation: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def _limits(model: PersonalRewardModel) -> list[str]:
+def _limits(method: Method, report: dict[str, Any]) -> list[str]:
     limits = [
         "- Rewards compare responses to one prompt for one user; they have no absolute meaning.",
         "- The figures hold for users and texts like those of the data above.",
     ]
-    if not model.method.gives_uncertainty:
+    if not method.gives_uncertainty:
         limits.append("- This method gives no uncertainty: `sd` is absent, not zero.")
-    if model.report["diagnostics"].get("collapsed"):
+    if report["diagnostics"].get("collapsed"):
         limits.append("- Users' weights collapsed: everybody has nearly the same; see diagnostics.")
     return limits
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,14 +14,16 @@ import torch
 from torch import Tensor
 
 from palate.adaptation.profile import UserProfile, read_profile
-from palate.data.comparisons import IntArray, PreferenceData
+from palate.card import CARD, EVALUATION, model_card
+from palate.data.comparisons import PreferenceData
 from palate.data.pairs import pairs_of_users
 from palate.data.splits import Split, SplitSettings, describe, divide_new, make_split
 from palate.errors import DataError, ModelError, PosteriorError
 from palate.evaluation.evaluate import Evaluation, evaluate, evaluate_new
 from palate.features import BackboneSpec, FeatureSource, resolve_backbone
 from palate.features.spec import locate_again
-from palate.files import new_folder, refuse_existing
+from palate.files import new_folder, refuse_existing, write_atomically
+from palate.keys import answer_key, keys_of, rows_of_keys
 from palate.methods import Method, method_named
 from palate.progress import Progress
 from palate.ranking import rank
@@ -129,12 +131,18 @@ class PersonalRewardModel:
 
         Raises `OutputError` where a model stands there already, unless `overwrite`.
         """
-        from palate.card import model_card
-
         refuse_existing(Path(folder), overwrite=overwrite)
         with new_folder(Path(folder), overwrite=overwrite) as temporary:
             write_model(temporary, self.method, self.backbone, self.seen, self.report)
-            (temporary / "README.md").write_text(model_card(self, None), encoding="utf-8")
+            (temporary / CARD).write_text(self._card(None), encoding="utf-8")
+
+    def write_figures(self, folder: str | os.PathLike[str], figures: dict[str, Any]) -> None:
+        """Put an evaluation beside the saved model and into its card."""
+        write_atomically(Path(folder) / EVALUATION, json.dumps(figures, indent=1) + "\n")
+        write_atomically(Path(folder) / CARD, self._card(figures))
+
+    def _card(self, figures: dict[str, Any] | None) -> str:
+        return model_card(self.identity, self.method, self.backbone, self.report, figures)
 
     @classmethod
     def load(
@@ -175,13 +183,13 @@ class PersonalRewardModel:
         fresh = {
             key: comparison
             for comparison in comparisons
-            if (key := _answer_key(comparison)) not in known
+            if (key := answer_key(comparison)) not in known
         }
         texts = [(c.prompt, text) for c in fresh.values() for text in (c.chosen, c.rejected)]
         features = self._encode(texts, progress)
         pairs = PairBatch.of_pairs(features[0::2], features[1::2])
         keys = (*user.answers, *fresh)
-        opposite = sum(_answer_key(c, swapped=True) in keys for c in fresh.values())
+        opposite = sum(answer_key(c, swapped=True) in keys for c in fresh.values())
         return self._profile(
             self.method.update(user.posterior, pairs), keys, user.contradictory + opposite
         )
@@ -251,12 +259,12 @@ class PersonalRewardModel:
         self._check_width(features)
         if self.is_training_data(data):
             return evaluate(self.method, features, self._training_split(data))
-        known_user = _is_in(self._user_keys(data.user_ids), self.seen.user_keys)
-        known_text = _is_in(_text_keys(data), self.seen.text_keys)
+        user_rows = rows_of_keys(self._user_keys(data.user_ids), self.seen.user_keys)
+        known_user = user_rows >= 0
+        known_text = rows_of_keys(_text_keys(data), self.seen.text_keys) >= 0
         seed = self.report["seed"]
         divided = divide_new(data, known_text, known_user, SplitSettings(seed=seed))
-        rows = _rows_of_keys(self._user_keys(data.user_ids), self.seen.user_keys)
-        posterior = self.seen.posterior[torch.from_numpy(rows[divided.seen])]
+        posterior = self.seen.posterior[torch.from_numpy(user_rows[divided.seen])]
         return evaluate_new(self.method, features, divided, posterior)
 
     def is_training_data(self, data: PreferenceData) -> bool:
@@ -276,7 +284,7 @@ class PersonalRewardModel:
         return make_split(data, build(SplitSettings, self.report["split_settings"]))
 
     def _user_keys(self, user_ids: Sequence[str]) -> Tensor:
-        return _keys(user_ids, self.report["data"]["digest"])
+        return keys_of(user_ids, self.report["data"]["digest"])
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -322,41 +330,14 @@ def _remember(method: Method, features: Tensor, split: Split) -> SeenUsers:
     pairs = pairs_of_users(data, features, split.train, users)
     trained = np.unique(np.concatenate([data.chosen[split.train], data.rejected[split.train]]))
     return SeenUsers(
-        user_keys=_keys([data.user_ids[i] for i in users], data.digest),
+        user_keys=keys_of([data.user_ids[i] for i in users], data.digest),
         posterior=method.infer(pairs),
         text_keys=_text_keys(data)[torch.from_numpy(trained)],
     )
 
 
-def _keys(names: Iterable[str], secret: str = "") -> Tensor:
-    """(n, 16) bytes: keyed hashes of names."""
-    key = secret.encode()[:64]
-    digests = [hashlib.blake2b(n.encode(), digest_size=16, key=key).digest() for n in names]
-    return torch.from_numpy(np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 16).copy())
-
-
 def _text_keys(data: PreferenceData) -> Tensor:
-    return _keys(map(canonical, data.responses))
-
-
-def _rows_of_keys(wanted: Tensor, table: Tensor) -> IntArray:
-    """(n,) the row of each key in the table, -1 where it is not."""
-    place = {row.tobytes(): i for i, row in enumerate(table.numpy())}
-    return np.array([place.get(row.tobytes(), -1) for row in wanted.numpy()], dtype=np.int64)
-
-
-def _is_in(wanted: Tensor, table: Tensor) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    return _rows_of_keys(wanted, table) >= 0
-
-
-def _answer_key(comparison: Comparison, *, swapped: bool = False) -> str:
-    """What makes an answer the same answer: prompt, chosen and rejected."""
-    first, second = comparison.chosen, comparison.rejected
-    texts = (comparison.prompt, second, first) if swapped else (comparison.prompt, first, second)
-    digest = hashlib.blake2b(digest_size=12)
-    for text in map(canonical, texts):
-        digest.update(len(text).to_bytes(8, "little") + text.encode())
-    return digest.hexdigest()
+    return keys_of(map(canonical, data.responses))
 
 
 def _describe_data(data: PreferenceData) -> dict[str, Any]:

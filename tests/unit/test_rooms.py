@@ -22,7 +22,7 @@ ROOMS = [
     ["training", "tuning"],
     ["adaptation"],
     ["evaluation"],
-    ["storage", "card", "ranking", "model"],
+    ["keys", "storage", "card", "ranking", "model"],
     ["cli"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(ROOMS) for room in rooms}

@@ -20,7 +20,7 @@ def main() -> None:
     try:
         from palate.cli.app import app
 
-        app()  # says itself what is wrong with a command's words, and exits
+        app(prog_name="palate")  # says itself what is wrong with a command's words, and exits
     except PalateError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(BAD_INPUT)

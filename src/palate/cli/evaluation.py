@@ -31,7 +31,6 @@ def evaluate(
 
     Example: palate evaluate runs/first --json
     """
-    from palate.card import write_figures
     from palate.data import PreferenceData
     from palate.model import PersonalRewardModel
 
@@ -40,7 +39,7 @@ def evaluate(
     warn_of_left_out(comparisons)
     figures = model.evaluate(comparisons, progress()).to_json()
     if model.is_training_data(comparisons):
-        write_figures(run, model, figures)
+        model.write_figures(run, figures)
     if as_json:
         print_json(figures)
         return
