@@ -132,8 +132,11 @@ def interrupt(code: str, words: Sequence[object]) -> tuple[int, str]:
     return process.returncode, err
 
 
-@pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("code", [SLOW_TRAINING, SLOW_SAVING], ids=["training", "saving"])
+@pytest.mark.parametrize(
+    ("code", "overwrite"),
+    [(SLOW_TRAINING, False), (SLOW_SAVING, False), (SLOW_SAVING, True)],
+    ids=["training", "saving", "overwriting"],
+)
 def test_ctrl_c_leaves_everything_as_it_was(
     code: str, overwrite: bool, desk: Desk, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from palate.data.comparisons import FloatArray, IntArray, PreferenceData
-from palate.data.sources import MAX_FIELD_BYTES, TEXT_COLUMNS, USER_COLUMNS, Column, Table
+from palate.data.table import MAX_FIELD_BYTES, TEXT_COLUMNS, USER_COLUMNS, Column, Table
 from palate.errors import Problem
 from palate.types import Message, Text
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from palate import PreferenceData
-from palate.data.sources import encode_values
+from palate.data.table import encode_values
 from palate.errors import DataError
 from palate.types import Message
 from tests.unit.data import formats
@@ -312,13 +312,13 @@ def test_conversations_that_no_json_could_hold_are_told_apart() -> None:
 
 def test_a_dictionary_may_be_as_large_as_its_numbers_allow() -> None:
     """And a null is still told from its last value."""
-    words = [f"word {i}" for i in range(128)]
-    numbers = pa.array([*range(127), None], pa.int8())
-    column = pa.DictionaryArray.from_arrays(numbers, pa.array(words[:127]))
-    texts = {"user": words, "prompt": words, "rejected": ["other"] * 128}
+    words = [f"word {i}" for i in range(129)]
+    numbers = pa.array([*range(128), None], pa.int8())
+    column = pa.DictionaryArray.from_arrays(numbers, pa.array(words[:128]))
+    texts = {"user": words, "prompt": words, "rejected": ["other"] * 129}
     with pytest.raises(DataError) as error:
         PreferenceData.load(pa.table({**texts, "chosen": column}))
-    assert str(error.value).startswith("table, row 128, field 'chosen': the text is missing")
+    assert str(error.value).startswith("table, row 129, field 'chosen': the text is missing")
 
 
 @pytest.mark.parametrize("number", [-1, 1, 2**31 - 1, -(2**31)])

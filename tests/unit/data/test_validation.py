@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from palate import PreferenceData
-from palate.data.sources import MAX_FIELD_BYTES
+from palate.data.table import MAX_FIELD_BYTES
 from palate.errors import DataError
 from tests.unit.data.formats import TEXTS, Row, comma_separated, jsonl, parquet, turns
 

@@ -24,6 +24,8 @@ PAIRS: list[TextPair] = [
 CHAT_TEMPLATE = (
     "{% for message in messages %}<start>{{ message.role }} {{ message.content }} <end>{% endfor %}"
 )
+#: What tokenizers put around a text; Qwen's puts nothing.
+SPECIAL_TOKENS = {"bert": "<start> $A <end>", "llama": "<start> $A"}
 #: What distinguishes causal models' padding: none, the end of the text itself, or a token apart.
 PADDINGS = [None, "<end>", "<pad>"]
 
@@ -43,9 +45,9 @@ def make_tokenizer(
     vocabulary = {word: i for i, word in enumerate([*special, "user", "assistant", *words])}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = Whitespace()
-    if kind == "bert":
+    if kind in SPECIAL_TOKENS:
         tokenizer.post_processor = TemplateProcessing(
-            single="<start> $A <end>", special_tokens=[("<start>", 0), ("<end>", 1)]
+            single=SPECIAL_TOKENS[kind], special_tokens=[("<start>", 0), ("<end>", 1)]
         )
     names = {"bos_token": "<start>", "eos_token": "<end>", "unk_token": "<unk>"}
     if pad is not None:

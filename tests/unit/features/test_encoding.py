@@ -132,37 +132,36 @@ def test_bars_are_shown_on_standard_error_alone(
 
 # -- processes -------------------------------------------------------------------------------------
 
-#: Encode the texts of standard input into a cache; say how far it is, and wait after some chunks.
+#: Encode the texts of standard input into a cache; say how far it is, and stop after some chunks.
 ENCODER = """
 import json, sys, time
 from contextlib import contextmanager
 from pathlib import Path
-from palate.features import FeatureSource, resolve_backbone
-name, cache, chunks = sys.argv[1:]
+from palate.features import FeatureSource, backbone, resolve_backbone
+backbone.TOKEN_BUDGET["cpu"] = backbone.CHUNK_BATCHES["cpu"] = 8
+name, cache, stop = sys.argv[1:]
 class Told:
     @contextmanager
     def track(self, step, total):
-        left = iter(range(int(chunks)))
+        chunks = []
         def advance(done):
             print(done, flush=True)
-            if next(left, None) is None:
-                time.sleep(600)
+            chunks.append(done)
+            if len(chunks) == int(stop):
+                time.sleep(60)
         yield advance
 source = FeatureSource(resolve_backbone(name, dtype="float32"), Path(cache))
-if int(chunks):
-    source.backbone.token_budget, source.backbone.chunk_batches = 8, 8
 encoded = source.encode([tuple(pair) for pair in json.loads(sys.stdin.readline())], Told())
 heavy = {"transformers", "tokenizers"} & set(sys.modules)
 print(json.dumps([encoded.computed, sorted(heavy), encoded.features.tolist()]))
 """
-NEVER = 10**9
 
 
 def start(
-    folder: Path, cache: Path, texts: Sequence[TextPair], chunks: int = 0
+    folder: Path, cache: Path, texts: Sequence[TextPair], stop: int = 0
 ) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", ENCODER, str(folder), str(cache), str(chunks)],
+        [sys.executable, "-c", ENCODER, str(folder), str(cache), str(stop)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -203,7 +202,7 @@ def test_processes_that_encode_the_same_texts_at_once_leave_one_whole_cache(
     source: Callable[..., FeatureSource], folder: Folder, tmp_path: Path
 ) -> None:
     parts = [MANY[:100], MANY[60:]]
-    started = [start(folder("bert"), tmp_path / "cache", part, NEVER) for part in parts]
+    started = [start(folder("bert"), tmp_path / "cache", part) for part in parts]
     results = [result(process) for process in started]
     assert_whole(tmp_path / "cache", len(MANY))
     expected = source("other cache").encode(MANY).features
@@ -217,7 +216,7 @@ def test_processes_that_encode_the_same_texts_at_once_leave_one_whole_cache(
 def test_a_killed_process_leaves_what_it_finished_and_the_next_goes_on(
     source: Callable[..., FeatureSource], folder: Folder, tmp_path: Path
 ) -> None:
-    process = start(folder("bert"), tmp_path / "cache", MANY, chunks=4)
+    process = start(folder("bert"), tmp_path / "cache", MANY, stop=5)
     assert process.stdout is not None
     finished = sum(int(process.stdout.readline()) for _ in range(5))
     process.send_signal(signal.SIGKILL)

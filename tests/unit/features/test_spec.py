@@ -243,9 +243,6 @@ def truncate(path: Path, size: int) -> None:
         lambda path: edit(path / "config.json", num_hidden_layers=3),
         lambda path: edit(path / "config.json", model_type="no-such-model"),
         lambda path: edit(path / "config.json", hidden_size="wide"),
-        lambda path: edit(
-            path / "config.json", model_type="theirs", auto_map={"AutoModel": "theirs.Model"}
-        ),
     ],
     ids=[
         "no header",
@@ -257,7 +254,6 @@ def truncate(path: Path, size: int) -> None:
         "more layers",
         "unknown model",
         "no number",
-        "a program",
     ],
 )
 def test_a_damaged_model_cannot_be_loaded(
@@ -267,6 +263,21 @@ def test_a_damaged_model_cannot_be_loaded(
     damage(path)
     with pytest.raises(BackboneError, match=r"backbone .*copy' (cannot be loaded|is damaged): \S"):
         Backbone(resolve_backbone(str(path), dtype="float32"), device="cpu")
+
+
+def test_a_model_that_brings_a_program_is_refused_unasked(
+    copy: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = copy("bert")
+    edit(
+        path / "config.json",
+        model_type="theirs",
+        auto_map={"AutoConfig": "theirs.Config", "AutoModel": "theirs.Model"},
+    )
+    (path / "theirs.py").write_text("raise SystemExit('it was run')")
+    with pytest.raises(BackboneError, match="cannot be loaded"):
+        Backbone(resolve_backbone(str(path), dtype="float32"), device="cpu")
+    assert capsys.readouterr().out == "", "a question was asked"
 
 
 def test_pickled_weights_beside_an_index_are_not_read(copy: Callable[[str], Path]) -> None:
