@@ -18,7 +18,7 @@ from palate.card import CARD, EVALUATION, model_card
 from palate.data.comparisons import PreferenceData
 from palate.data.pairs import pairs_of_users
 from palate.data.splits import Split, SplitSettings, describe, divide_new, make_split
-from palate.errors import DataError, ModelError, PosteriorError
+from palate.errors import DataError, ModelError, PosteriorError, SettingsError
 from palate.evaluation.evaluate import Evaluation, evaluate, evaluate_new
 from palate.features import BackboneSpec, FeatureSource, resolve_backbone
 from palate.features.spec import locate_again
@@ -97,6 +97,13 @@ class PersonalRewardModel:
         chosen = build(method_class.settings_class, settings or {})
         if isinstance(split, str):
             split = SplitSettings(kind=split, seed=seed)
+        if not 0 <= seed < 2**63:
+            raise SettingsError(f"seed is {seed}; expected 0 or more, below 2^63")
+        if features is not None and (features.ndim != 2 or len(features) != len(data.items)):
+            raise DataError(
+                f"features are {tuple(features.shape)}; expected ({len(data.items)}, D), a row "
+                "for each of data.items"
+            )
         divided = make_split(data, split)
         source = None
         encoding: dict[str, Any] = {}
@@ -228,9 +235,12 @@ class PersonalRewardModel:
                 f"the user file {path} belongs to model {saved.model[:12]}, this is "
                 f"{self.identity[:12]}: adapt again from the user's answers"
             )
-        expected = self.new_user().posterior.mean.shape
-        if saved.posterior.mean.shape != expected:
-            raise PosteriorError(f"the user file {path} is damaged: its mean has another size")
+        expected = self.new_user().posterior
+        measured = saved.posterior.variance is not None
+        if saved.posterior.mean.shape != expected.mean.shape or measured != (
+            expected.variance is not None
+        ):
+            raise PosteriorError(f"the user file {path} is damaged: its posterior has another form")
         return self._profile(saved.posterior, saved.answers, saved.contradictory)
 
     def check(self, user: UserProfile) -> UserProfile:
@@ -304,6 +314,8 @@ class PersonalRewardModel:
             raise DataError(
                 f"hidden states are {tuple(features.shape)}; expected (n, {self.method.width})"
             )
+        if not bool(torch.isfinite(features).all()):
+            raise DataError("hidden states hold numbers that are not finite")
 
     def _profile(
         self, posterior: UserPosterior, answers: Sequence[str] = (), contradictory: int = 0
@@ -342,8 +354,9 @@ def _text_keys(data: PreferenceData) -> Tensor:
 
 def _describe_data(data: PreferenceData) -> dict[str, Any]:
     path = Path(data.source)
+    name = str(path.resolve()) if path.is_file() else data.source
     return {
-        "source": str(path.resolve()) if path.is_file() else data.source,
+        "source": name.encode(errors="backslashreplace").decode(),  # a file's name may be no text
         "digest": data.digest,
         "comparisons": len(data),
         "users": len(data.user_ids),

@@ -15,6 +15,8 @@ from palate.types import PairBatch, RewardDistribution, UserPosterior, WeightDis
 
 #: Weight decays to choose from where the settings leave it open.
 WEIGHT_DECAYS = (8.0, 2.0, 32.0)
+#: Largest size of a layer or a batch; more is a slip of the keyboard.
+MOST = 100_000
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,11 @@ class TrainingSettings:
     warmup: int = 50
 
     def __post_init__(self) -> None:
-        for name in ("users_per_step", "comparisons_per_user", "learning_rate"):
-            self.require(getattr(self, name) > 0, name, "greater than 0")
-        self.require(self.steps is None or self.steps > 0, "steps", "greater than 0, or none")
+        for name in ("users_per_step", "comparisons_per_user"):
+            self.require_size(name)
+        self.require(self.learning_rate > 0, "learning_rate", "greater than 0")
+        if self.steps is not None:
+            self.require_size("steps", 10_000_000)
         self.require(
             self.weight_decay is None or self.weight_decay >= 0, "weight_decay", "0 or more"
         )
@@ -48,6 +52,10 @@ class TrainingSettings:
         if self.weight_decay is not None:
             return [self]
         return [replace(self, weight_decay=decay) for decay in WEIGHT_DECAYS]
+
+    def require_size(self, name: str, most: int = MOST) -> None:
+        """Raise `SettingsError` where a count is below one or would fill any memory."""
+        self.require(1 <= getattr(self, name) <= most, name, f"1 to {most:,}")
 
     def require(self, holds: bool, name: str, expected: str) -> None:
         """Raise `SettingsError` where a setting is out of its range."""

@@ -62,8 +62,10 @@ class VRFSettings(TrainingSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("reference_max", "hidden", "dimensions", "head_hidden", "kl_samples"):
-            self.require(getattr(self, name) >= 1, name, "1 or more")
-        self.require(self.bases is None or self.bases >= 2, "bases", "2 or more (bt has one)")
+            self.require_size(name)
+        if self.bases is not None:
+            self.require_size("bases")
+            self.require(self.bases >= 2, "bases", "2 or more (bt has one)")
         self.require(0 <= self.dropout < 1, "dropout", "0 up to but not 1")
         self.require(self.temperature is None or self.temperature > 0, "temperature", "above 0")
         self.require(self.kl >= 0 and self.diversity >= 0, "kl", "0 or more, like diversity")
