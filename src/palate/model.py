@@ -236,11 +236,10 @@ class PersonalRewardModel:
                 f"{self.identity[:12]}: adapt again from the user's answers"
             )
         expected = self.new_user().posterior
-        measured = saved.posterior.variance is not None
-        if saved.posterior.mean.shape != expected.mean.shape or measured != (
-            expected.variance is not None
-        ):
-            raise PosteriorError(f"the user file {path} is damaged: its posterior has another form")
+        if saved.posterior.mean.shape != expected.mean.shape:
+            raise PosteriorError(f"the user file {path} is damaged: its mean has another size")
+        if (saved.posterior.variance is None) != (expected.variance is None):
+            raise PosteriorError(f"the user file {path} is damaged: see its variance")
         return self._profile(saved.posterior, saved.answers, saved.contradictory)
 
     def check(self, user: UserProfile) -> UserProfile:
