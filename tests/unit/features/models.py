@@ -20,9 +20,7 @@ PAIRS: list[TextPair] = [
     ("name a fish", "trout"),
     ("how do i sleep well ?", "go to bed early , read a book and keep the room cool and dark ."),
     ("how do i sleep well ?", "an unknown zebra"),
-    ("name a fish", "it is " + "the" * 40),  # the most characters, but few tokens
 ]
-UNKNOWN = {"an", "unknown", "zebra", "the" * 40}
 CHAT_TEMPLATE = (
     "{% for message in messages %}<start>{{ message.role }} {{ message.content }} <end>{% endfor %}"
 )
@@ -43,9 +41,7 @@ def make_tokenizer(
     from transformers import PreTrainedTokenizerFast
 
     special = ["<start>", "<end>", "<unk>", "<pad>"]
-    words = sorted(
-        {word for pair in PAIRS for text in pair for word in str(text).split()} - UNKNOWN
-    )
+    words = sorted({word for pair in PAIRS[:-1] for text in pair for word in str(text).split()})
     vocabulary = {word: i for i, word in enumerate([*special, "user", "assistant", *words])}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = Whitespace()
