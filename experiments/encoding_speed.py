@@ -24,8 +24,9 @@ from sentence_transformers import SentenceTransformer
 
 from palate import PreferenceData
 from palate.features import Encoded, FeatureSource, resolve_backbone
-from palate.features.backbone import Backbone, TextPair
+from palate.features.backbone import Backbone
 from palate.features.cache import text_key
+from palate.features.rendering import TextPair
 from palate.features.spec import LocalBackbone
 
 Encode = Callable[[], object]
@@ -104,9 +105,9 @@ def main() -> None:
     texts = draw(items, arguments.texts, arguments.seed)
     local = resolve_backbone("minilm")
     backbone = Backbone(local)
-    rendered = [backbone.render(*pair) for pair in texts]
+    rendered = [backbone.renderer.render(*pair) for pair in texts]
     theirs = SentenceTransformer(str(local.folder))
-    tokens = sum(map(len, backbone.tokenize(rendered))) / len(rendered)
+    tokens = sum(map(len, backbone.renderer.tokenize(rendered))) / len(rendered)
     print(f"machine: {machine()}; threads: {torch.get_num_threads()}")
     print(f"texts: {len(texts)} of {arguments.file.name}, {tokens:.0f} tokens on average")
     print(f"ours: {local.spec.dtype}, theirs: {next(theirs.parameters()).dtype}")

@@ -73,3 +73,11 @@ class ModelError(PalateError):
 
 class PosteriorError(PalateError):
     """A user's posterior that is damaged or belongs to another model."""
+
+
+class CannotRunError(PalateError):
+    """A method cannot run here, by its nature: the benchmark skips it with this reason."""
+
+
+class ExperimentError(PalateError):
+    """An experiment's file that cannot be read or used; names the file and the key."""

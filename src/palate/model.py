@@ -27,24 +27,26 @@ from palate.keys import answer_key, keys_of, rows_of_keys
 from palate.methods import Method, method_named
 from palate.progress import Progress
 from palate.ranking import rank
+from palate.reading import check_table, read_texts
 from palate.settings import build
 from palate.storage import SeenUsers, identity_of, method_bytes, read_model, write_model
 from palate.tuning import learn
 from palate.types import (
     Comparison,
+    Evidence,
     Message,
     PairBatch,
     Ranking,
     RewardDistribution,
     Text,
-    UserPosterior,
     as_text,
     canonical,
 )
 
 TextLike = str | Sequence[Message | dict[str, str]]
+Prompt = TextLike | Tensor | None
 Responses = Sequence[TextLike] | Tensor
-Answers = PreferenceData | Iterable[Comparison] | tuple[Tensor, Tensor]
+Answers = PreferenceData | Iterable[Comparison] | tuple[Tensor, ...]
 
 
 class PersonalRewardModel:
@@ -89,8 +91,9 @@ class PersonalRewardModel:
         """Learn bases and users from comparisons.
 
         `seed` decides split and initialisation. `settings` are the method's own, by name.
-        `features` (N, D) of `data.items` takes the place of a backbone. Raises `SplitError` where
-        the data cannot be divided, `SettingsError` and `BackboneError` for what does not exist.
+        `features` (N, D) of `data.items` takes the place of a backbone; (N + P, D) with the prompts
+        by themselves behind them for a method that reads prompts. Raises `SplitError` where the
+        data cannot be divided, `SettingsError` and `BackboneError` for what does not exist.
         """
         started = time.monotonic()
         method_class = method_named(method)
@@ -99,17 +102,14 @@ class PersonalRewardModel:
             split = SplitSettings(kind=split, seed=seed)
         if not 0 <= seed < 2**63:
             raise SettingsError(f"seed is {seed}; expected 0 or more, below 2^63")
-        if features is not None and (features.ndim != 2 or len(features) != len(data.items)):
-            raise DataError(
-                f"features are {tuple(features.shape)}; expected ({len(data.items)}, D), a row "
-                "for each of data.items"
-            )
+        if features is not None:
+            check_table(features, data, chosen)
         divided = make_split(data, split)
         source = None
         encoding: dict[str, Any] = {}
         if features is None:
             source = FeatureSource(resolve_backbone(backbone), Path(cache) if cache else None)
-            encoded = source.encode(data.item_texts(), progress)
+            encoded = read_texts(source, data, method_class, chosen, progress)
             features = encoded.features
             encoding = {"texts": len(features), "truncated": encoded.truncated}
             encoding |= {"encoded_now": encoded.computed}
@@ -167,7 +167,7 @@ class PersonalRewardModel:
 
     def new_user(self) -> UserProfile:
         """A user of whom nothing is known: the population."""
-        return self._profile(self.method.infer(_no_pairs(self.method.width)))
+        return self._profile(self._evidence_of(_no_pairs(self.method.width)))
 
     def adapt(
         self,
@@ -184,7 +184,8 @@ class PersonalRewardModel:
         if isinstance(answers, tuple):
             pairs = PairBatch.of_pairs(*(tensor.float() for tensor in answers))
             self._check_width(pairs.features)
-            return self._profile(self.method.update(user.posterior, pairs), user.answers)
+            rows = torch.cat([user.evidence, self._evidence_of(pairs)])
+            return self._profile(rows, user.answers, user.contradictory)
         comparisons = list(answers)
         known = set(user.answers)
         fresh = {
@@ -194,32 +195,33 @@ class PersonalRewardModel:
         }
         texts = [(c.prompt, text) for c in fresh.values() for text in (c.chosen, c.rejected)]
         features = self._encode(texts, progress)
-        pairs = PairBatch.of_pairs(features[0::2], features[1::2])
+        prompts = self._encode_prompts([c.prompt for c in fresh.values()])
+        pairs = PairBatch.of_pairs(features[0::2], features[1::2], prompts)
         keys = (*user.answers, *fresh)
         opposite = sum(answer_key(c, swapped=True) in keys for c in fresh.values())
-        return self._profile(
-            self.method.update(user.posterior, pairs), keys, user.contradictory + opposite
-        )
+        rows = torch.cat([user.evidence, self._evidence_of(pairs)])
+        return self._profile(rows, keys, user.contradictory + opposite)
 
     def reward(
-        self, prompt: TextLike | None, responses: Responses, user: UserProfile | None = None
+        self, prompt: Prompt, responses: Responses, user: UserProfile | None = None
     ) -> RewardDistribution:
         """A user's rewards of responses to a prompt (the population's where no user is given).
 
-        `prompt` is not read where `responses` are hidden states (n, D).
+        Where `responses` are hidden states (n, D) the prompt is read by a method that reads prompts
+        by themselves alone, and may be a hidden state (D,) too.
         """
         posterior = (self.new_user() if user is None else self.check(user)).posterior
         if isinstance(responses, Tensor):
             self._check_width(responses)
-            return self.method.reward(posterior, responses.float())
-        if prompt is None:
-            raise DataError("a prompt is needed to read responses")
-        texts = [as_text(response) for response in responses]
-        features = self._encode([(as_text(prompt), text) for text in texts])
-        return self.method.reward(posterior, features)
+            return self.method.reward(posterior, responses.float(), self._state_of(prompt))
+        if prompt is None or isinstance(prompt, Tensor):
+            raise DataError("a prompt's text is needed to read responses")
+        question = as_text(prompt)
+        features = self._encode([(question, as_text(response)) for response in responses])
+        return self.method.reward(posterior, features, self._state_of(question))
 
     def rank(
-        self, prompt: TextLike | None, candidates: Responses, user: UserProfile | None = None
+        self, prompt: Prompt, candidates: Responses, user: UserProfile | None = None
     ) -> Ranking:
         """Candidate responses to a prompt in the order of a user's expected reward."""
         if len(candidates) == 0:
@@ -235,12 +237,13 @@ class PersonalRewardModel:
                 f"the user file {path} belongs to model {saved.model[:12]}, this is "
                 f"{self.identity[:12]}: adapt again from the user's answers"
             )
-        expected = self.new_user().posterior
-        if saved.posterior.mean.shape != expected.mean.shape:
-            raise PosteriorError(f"the user file {path} is damaged: its mean has another size")
-        if (saved.posterior.variance is None) != (expected.variance is None):
-            raise PosteriorError(f"the user file {path} is damaged: see its variance")
-        return self._profile(saved.posterior, saved.answers, saved.contradictory)
+        expected = self.new_user().evidence.shape[1]
+        if saved.evidence.shape[1] != expected:
+            raise PosteriorError(
+                f"the user file {path} is damaged: its evidence has {saved.evidence.shape[1]} "
+                f"columns, not {expected}"
+            )
+        return self._profile(saved.evidence, saved.answers, saved.contradictory)
 
     def check(self, user: UserProfile) -> UserProfile:
         """The profile itself; raises `PosteriorError` where it is of another model."""
@@ -261,10 +264,12 @@ class PersonalRewardModel:
 
         On the training data the split of training is made again; on other data every text that
         was trained on is left out and every user who was trained on counts as seen. `features`
-        (N, D) of `data.items` take the place of reading the texts.
+        of `data.items` take the place of reading the texts, as in `train`.
         """
         if features is None:
-            features = self._encode(data.item_texts(), progress)
+            features = read_texts(
+                self._source(), data, type(self.method), self.method.settings, progress
+            ).features
         self._check_width(features)
         if self.is_training_data(data):
             return evaluate(self.method, features, self._training_split(data))
@@ -302,11 +307,34 @@ class PersonalRewardModel:
     ) -> Tensor:
         if not texts:
             return torch.zeros(0, self.method.width)
+        source = self._source()
+        if self.method.reads == "likelihood":
+            return source.log_likelihoods(texts, progress).features
+        return source.encode(texts, progress).features
+
+    def _encode_prompts(
+        self, prompts: Sequence[Text], progress: Progress | None = None
+    ) -> Tensor | None:
+        """(n, D) of prompts by themselves, for a method that reads them."""
+        if not self.method.settings.reads_prompts:
+            return None
+        if not prompts:
+            return torch.zeros(0, self.method.width)
+        return self._source().encode_prompts(prompts, progress).features
+
+    def _state_of(self, prompt: Prompt) -> Tensor | None:
+        """(D,) of one prompt by itself, for a method that reads it."""
+        if prompt is None or isinstance(prompt, Tensor):
+            return prompt
+        states = self._encode_prompts([as_text(prompt)])
+        return None if states is None else states[0]
+
+    def _source(self) -> FeatureSource:
         if self.source is None:
             if self.backbone is None:
                 raise ModelError("this model was trained on features: give hidden states, no texts")
             self.source = FeatureSource(locate_again(self.backbone), self._cache)
-        return self.source.encode(texts, progress).features
+        return self.source
 
     def _check_width(self, features: Tensor) -> None:
         if features.ndim != 2 or features.shape[1] != self.method.width:
@@ -316,12 +344,18 @@ class PersonalRewardModel:
         if not bool(torch.isfinite(features).all()):
             raise DataError("hidden states hold numbers that are not finite")
 
+    @torch.no_grad()
+    def _evidence_of(self, pairs: PairBatch) -> Tensor:
+        return self.method.evidence(pairs)
+
     def _profile(
-        self, posterior: UserPosterior, answers: Sequence[str] = (), contradictory: int = 0
+        self, rows: Tensor, answers: Sequence[str] = (), contradictory: int = 0
     ) -> UserProfile:
+        posterior = self.method.posterior(Evidence(rows, torch.tensor([0, len(rows)])))
         return UserProfile(
             model=self.identity,
             method=self.method.name,
+            evidence=rows,
             posterior=posterior,
             weights=self.method.weights(posterior),
             answers=tuple(answers),
@@ -331,7 +365,7 @@ class PersonalRewardModel:
 
 def _no_pairs(width: int) -> PairBatch:
     nothing = torch.zeros(0, width)
-    return PairBatch.of_pairs(nothing, nothing)
+    return PairBatch.of_pairs(nothing, nothing, nothing)
 
 
 def _remember(method: Method, features: Tensor, split: Split) -> SeenUsers:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 
 from palate.errors import PalateError
-from palate.methods.base import Method, Step, TrainingSettings
+from palate.methods.base import Method, Step
+from palate.methods.settings import MethodSettings, TrainingSettings
 from palate.progress import Progress, Silent
 from palate.types import PairBatch
 
@@ -34,7 +35,7 @@ class Fitted:
 
 def fit(
     method_class: type[Method],
-    settings: TrainingSettings,
+    settings: MethodSettings,
     pairs: PairBatch,
     *,
     seed: int,
@@ -50,7 +51,7 @@ def fit(
 
 def _fit(
     method_class: type[Method],
-    settings: TrainingSettings,
+    settings: MethodSettings,
     pairs: PairBatch,
     seed: int,
     progress: Progress,
@@ -61,8 +62,9 @@ def _fit(
     method.standardise(pairs)
     method.initialise(pairs, generator)
     losses = torch.zeros(0)
-    if method.trainable:
+    if method.trainable and isinstance(settings, TrainingSettings):
         losses = _descend(method, settings, pairs, generator, progress)
+    method.finish(pairs)
     method.eval().requires_grad_(False)
     tenths = tuple(float(part.mean()) for part in losses.tensor_split(10) if len(part))
     return Fitted(method, tenths)
@@ -124,7 +126,14 @@ def draw_step(pairs: PairBatch, settings: TrainingSettings, generator: torch.Gen
     keys, slot = order.topk(size, largest=False, sorted=True)
     row = pairs.offsets[users][:, None] + torch.where(keys < 2, slot, 0)
     weight = torch.ones(row.shape) if pairs.weight is None else pairs.weight[row]
-    return Step(pairs.features, pairs.chosen[row], pairs.rejected[row], weight * (keys < 2))
+    return Step(
+        features=pairs.features,
+        chosen=pairs.chosen[row],
+        rejected=pairs.rejected[row],
+        weight=weight * (keys < 2),
+        user=users,
+        prompt=None if pairs.prompt is None else pairs.prompt[row],
+    )
 
 
 @contextmanager

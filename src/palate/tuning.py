@@ -11,7 +11,7 @@ from torch import Tensor
 
 from palate.data.pairs import first_rows, pairs_of_users
 from palate.data.splits import Split
-from palate.methods import Margins, Method, TrainingSettings
+from palate.methods import Margins, Method, MethodSettings
 from palate.methods.calibration import Calibration, calibrate
 from palate.progress import Progress
 from palate.training import Fitted, fit
@@ -26,13 +26,13 @@ class Learned:
     """A method trained on all training comparisons, and how its settings were chosen."""
 
     fitted: Fitted
-    settings: TrainingSettings
+    settings: MethodSettings
     report: dict[str, Any]
 
 
 def learn(
     method_class: type[Method],
-    settings: TrainingSettings,
+    settings: MethodSettings,
     features: Tensor,
     split: Split,
     *,
@@ -49,7 +49,7 @@ def learn(
     settings, calibration = candidates[0], None
     if validation is not None:
         trials = [
-            _try(method_class, candidate, features, validation, seed, progress)
+            try_settings(method_class, candidate, features, validation, seed, progress)
             for candidate in candidates
         ]
         settings, calibration = min(trials, key=lambda trial: trial[1].log_loss)
@@ -72,24 +72,25 @@ def learn(
     return Learned(fitted, settings, report)
 
 
-def _describe(settings: TrainingSettings, log_loss: float | None) -> dict[str, Any]:
+def _describe(settings: MethodSettings, log_loss: float | None) -> dict[str, Any]:
     """What tells candidates apart, with the validation log-loss."""
     open_to_choice = {
         name: getattr(settings, name)
-        for name in ("estimation", "weight_decay")
+        for name in ("estimation", "weight_decay", "ridge")
         if hasattr(settings, name)
     }
     return {**open_to_choice, "log_loss": log_loss}
 
 
-def _try(
+def try_settings(
     method_class: type[Method],
-    settings: TrainingSettings,
+    settings: MethodSettings,
     features: Tensor,
     validation: Split,
     seed: int,
-    progress: Progress | None,
-) -> tuple[TrainingSettings, Calibration]:
+    progress: Progress | None = None,
+) -> tuple[MethodSettings, Calibration]:
+    """Train on a validation's training part; the settings with their calibrated log-loss."""
     pairs = _training_pairs(features, validation)
     method = fit(method_class, settings, pairs, seed=seed, progress=progress).method
     return settings, calibrate(_validation_margins(method, features, validation))

@@ -50,6 +50,7 @@ class PairBatch:
     chosen, rejected: (B,) rows of `features`, user after user.
     offsets: (U + 1,) user u owns comparisons offsets[u]:offsets[u + 1]; a user may own none.
     weight: (B,) positive importance of a comparison in training, or None for all ones.
+    prompt: (B,) rows of `features` that hold the prompts by themselves, or None.
     """
 
     features: Tensor
@@ -57,6 +58,7 @@ class PairBatch:
     rejected: Tensor
     offsets: Tensor
     weight: Tensor | None = None
+    prompt: Tensor | None = None
 
     def __post_init__(self) -> None:
         size = len(self.chosen)
@@ -68,8 +70,10 @@ class PairBatch:
             raise ValueError("offsets must run from 0 to B")
         if bool((self.offsets.diff() < 0).any()):
             raise ValueError("offsets must not decrease")
-        if self.weight is not None and self.weight.shape != (size,):
-            raise ValueError("weight must be (B,)")
+        for name in ("weight", "prompt"):
+            column = getattr(self, name)
+            if column is not None and column.shape != (size,):
+                raise ValueError(f"{name} must be (B,)")
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -90,18 +94,54 @@ class PairBatch:
         return torch.repeat_interleave(torch.arange(self.users), self.counts)
 
     @classmethod
-    def of_pairs(cls, chosen: Tensor, rejected: Tensor) -> PairBatch:
-        """One user's comparisons from two tables of hidden states, both (n, D)."""
-        if chosen.shape != rejected.shape or chosen.ndim != 2:
-            raise ValueError(
-                f"chosen {tuple(chosen.shape)}, rejected {tuple(rejected.shape)}: not both (n, D)"
-            )
+    def of_pairs(cls, chosen: Tensor, rejected: Tensor, prompt: Tensor | None = None) -> PairBatch:
+        """One user's comparisons from tables of hidden states, each (n, D)."""
+        tables = [chosen, rejected] if prompt is None else [chosen, rejected, prompt]
+        if chosen.ndim != 2 or any(table.shape != chosen.shape for table in tables):
+            shapes = ", ".join(str(tuple(table.shape)) for table in tables)
+            raise ValueError(f"hidden states are {shapes}: not all (n, D)")
         n = len(chosen)
         return cls(
-            features=torch.cat([chosen, rejected]).float(),
+            features=torch.cat(tables).float(),
             chosen=torch.arange(n),
             rejected=torch.arange(n, 2 * n),
             offsets=torch.tensor([0, n]),
+            prompt=None if prompt is None else torch.arange(2 * n, 3 * n),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What answers say of U users, a row an answer, in the space of the method that read them.
+
+    It is all that a method needs to know of an answer: a posterior is a function of the rows, so
+    that an answer is added by adding its row.
+
+    rows: (B, E). offsets: (U + 1,) user u owns rows offsets[u]:offsets[u + 1].
+    """
+
+    rows: Tensor
+    offsets: Tensor
+
+    @property
+    def users(self) -> int:
+        """U, the number of users."""
+        return len(self.offsets) - 1
+
+    @property
+    def counts(self) -> Tensor:
+        """(U,) answers of each user."""
+        return self.offsets.diff()
+
+    @property
+    def user(self) -> Tensor:
+        """(B,) the user of each answer."""
+        return torch.repeat_interleave(torch.arange(self.users), self.counts)
+
+    def sums(self) -> Tensor:
+        """(U, E) the rows summed over each user's answers."""
+        return self.rows.new_zeros(self.users, self.rows.shape[1]).index_add(
+            0, self.user, self.rows
         )
 
 
@@ -110,13 +150,15 @@ class UserPosterior:
     """What is known of U users' tastes, in the space of the method that inferred it.
 
     mean: (U, d).
-    variance: (U, d) diagonal, or None for a method that gives no uncertainty.
+    variance: (U, d), or None for a method that gives no uncertainty.
     answers: (U,) number of comparisons behind it.
+    covariance: (U, d, d) where dimensions depend on each other; variance is then its diagonal.
     """
 
     mean: Tensor
     variance: Tensor | None
     answers: Tensor
+    covariance: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.mean.ndim != 2 or self.answers.shape != self.mean.shape[:1]:
@@ -130,7 +172,8 @@ class UserPosterior:
     def __getitem__(self, rows: Tensor | slice) -> UserPosterior:
         """The posteriors of some users, in the order of `rows`."""
         variance = None if self.variance is None else self.variance[rows]
-        return UserPosterior(self.mean[rows], variance, self.answers[rows])
+        covariance = None if self.covariance is None else self.covariance[rows]
+        return UserPosterior(self.mean[rows], variance, self.answers[rows], covariance)
 
     @property
     def uncertainty(self) -> Tensor | None:

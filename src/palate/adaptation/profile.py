@@ -1,13 +1,16 @@
-"""One user's posterior as a file: continued with more answers, refused by any other model."""
+"""One user's answers as a file: continued with more of them, refused by any other model."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,23 +18,25 @@ from palate.errors import PosteriorError
 from palate.files import json_checksum, write_atomically
 from palate.types import UserPosterior, WeightDistribution
 
-FORMAT = 1
+FORMAT = 2
 KIND = "palate-user"
 
 
 @dataclass(frozen=True, eq=False)
 class UserProfile:
-    """A user's posterior under one model, and which answers it has taken in.
+    """A user's posterior under one model, and the answers that it was made from.
 
-    model: identity of the model. weights: the posterior's weights over the bases, for reading.
-    answers: a key of every answer, so that one given again is known. contradictory: how many of
-    them say the opposite of another.
+    model: identity of the model. evidence: (n, E) what each answer said, all that the posterior is
+    made from. weights: the posterior's weights over the bases, None for a method without bases.
+    answers: a key of every answer given as text, so that one given again is known. contradictory:
+    how many of them say the opposite of another.
     """
 
     model: str
     method: str
+    evidence: Tensor
     posterior: UserPosterior
-    weights: WeightDistribution
+    weights: WeightDistribution | None
     answers: tuple[str, ...] = ()
     contradictory: int = 0
 
@@ -43,7 +48,8 @@ class UserProfile:
 
     def summary(self) -> dict[str, Any]:
         """What people read: number of answers, mean, uncertainty, weights over the bases."""
-        covariance = self.weights.covariance
+        weights = None if self.weights is None else self.weights.mean[0]
+        covariance = None if self.weights is None else self.weights.covariance
         variance = self.posterior.variance
         return {
             "method": self.method,
@@ -52,22 +58,21 @@ class UserProfile:
             "uncertainty": self.uncertainty,
             "mean": self.posterior.mean[0].tolist(),
             "sd": None if variance is None else variance[0].sqrt().tolist(),
-            "weights": self.weights.mean[0].tolist(),
+            "weights": None if weights is None else weights.tolist(),
             "weights_sd": None if covariance is None else covariance[0].diag().sqrt().tolist(),
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the profile as JSON; the file is whole or as it was."""
-        variance = self.posterior.variance
+        rows = self.evidence.numpy().astype("<f4")
         content = {
             "kind": KIND,
             "format": FORMAT,
             "model": self.model,
             **self.summary(),
-            "posterior": {
-                "mean": self.posterior.mean[0].tolist(),
-                "variance": None if variance is None else variance[0].tolist(),
-                "answers": int(self.posterior.answers[0]),
+            "evidence": {
+                "shape": list(rows.shape),
+                "float32": base64.b64encode(rows.tobytes()).decode(),
             },
             "answer_keys": list(self.answers),
         }
@@ -80,7 +85,7 @@ class SavedProfile:
     """A profile as its file holds it, before a model has made sense of it."""
 
     model: str
-    posterior: UserPosterior
+    evidence: Tensor
     answers: tuple[str, ...]
     contradictory: int
 
@@ -109,39 +114,33 @@ def read_profile(path: str | os.PathLike[str]) -> SavedProfile:
 
 
 def _parse(content: dict[str, Any]) -> SavedProfile:
-    posterior = content["posterior"]
-    variance = posterior["variance"]
-    count = posterior["answers"]
+    rows = _rows(content["evidence"])
     keys = content["answer_keys"]
     contradictory = content["contradictory"]
+    if content["answers"] != len(rows):
+        raise ValueError("answers is not the number of rows of evidence")
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise ValueError("answer_keys is not a list of texts")
-    if not _is_count(count) or len(set(keys)) > count:
-        raise ValueError("answers is not the number of answers")
-    if not _is_count(contradictory) or contradictory > count:
+    if len(set(keys)) > len(rows):
+        raise ValueError("there are more answer_keys than answers")
+    if not _is_count(contradictory) or contradictory > len(rows):
         raise ValueError("contradictory is not a number of answers")
-    return SavedProfile(
-        model=str(content["model"]),
-        posterior=UserPosterior(
-            mean=_row(posterior["mean"]),
-            variance=None if variance is None else _row(variance, positive=True),
-            answers=torch.tensor([count]),
-        ),
-        answers=tuple(keys),
-        contradictory=contradictory,
-    )
+    return SavedProfile(str(content["model"]), rows, tuple(keys), contradictory)
 
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _row(values: object, *, positive: bool = False) -> Tensor:
-    if not isinstance(values, list) or not values:
-        raise ValueError("expected a list of numbers")
-    if not all(isinstance(value, int | float) for value in values):
-        raise ValueError("expected a list of numbers")
-    row = torch.tensor([values], dtype=torch.float32)
-    if not bool(row.isfinite().all()) or (positive and not bool((row > 0).all())):
-        raise ValueError("a number is out of range")
-    return row
+def _rows(content: dict[str, Any]) -> Tensor:
+    """Evidence (n, E) from its shape and bytes."""
+    shape = content["shape"]
+    if not isinstance(shape, list) or len(shape) != 2 or not all(map(_is_count, shape)):
+        raise ValueError("the evidence's shape is not two counts")
+    try:
+        values = np.frombuffer(base64.b64decode(content["float32"], validate=True), dtype="<f4")
+    except binascii.Error as error:
+        raise ValueError("the evidence is not in base64") from error
+    if not np.isfinite(values).all():
+        raise ValueError("the evidence holds a number that is not finite")
+    return torch.from_numpy(values.reshape(shape).astype(np.float32))

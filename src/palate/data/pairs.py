@@ -15,8 +15,8 @@ def pairs_of_users(
 ) -> PairBatch:
     """The comparisons in `rows` of the given users, one after the other; a user may have none.
 
-    features: (N, D) of the data's items. Rows of other users are left out; a user's rows keep the
-    order in which `rows` gives them.
+    features: (N, D) of the data's items, or (N + P, D) with the prompts by themselves after them.
+    Rows of other users are left out; a user's rows keep the order in which `rows` gives them.
     """
     place = np.full(len(data.user_ids), len(users), dtype=np.int64)
     place[users] = np.arange(len(users))
@@ -26,6 +26,7 @@ def pairs_of_users(
     kept = rows[order]
     counts = np.bincount(owner[order], minlength=len(users))
     offsets = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)]))
+    items = len(data.items)
     weight = None
     if data.weight is not None:
         weight = torch.from_numpy(data.weight[kept].astype(np.float32))
@@ -35,6 +36,7 @@ def pairs_of_users(
         rejected=torch.from_numpy(data.rejected_item[kept]),
         offsets=offsets,
         weight=weight,
+        prompt=torch.from_numpy(items + data.prompt[kept]) if len(features) > items else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Hidden states on disk, addressed by content: one SQLite file a backbone, safe against a kill."""
+"""Features on disk, addressed by content: one SQLite file a backbone, safe against a kill."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ def text_key(prompt: Text, response: Text) -> bytes:
     """The address of a prompt with a response: 16 bytes of SHA-256 over both."""
     first, second = canonical(prompt).encode(), canonical(response).encode()
     return hashlib.sha256(len(first).to_bytes(8, "little") + first + second).digest()[:16]
+
+
+def prompt_key(prompt: Text) -> bytes:
+    """The address of a prompt by itself: no prompt with a response has it."""
+    # in place of a length that no text has
+    return hashlib.sha256(b"\xff" * 8 + canonical(prompt).encode()).digest()[:16]
 
 
 class FeatureCache:

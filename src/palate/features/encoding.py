@@ -1,29 +1,20 @@
-"""Texts to features: each text once, from the cache where it is, from the backbone where not."""
+"""Texts to features: hidden states, or likelihoods, of one backbone behind its cache."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from palate.features.backbone import Backbone, TextPair
-from palate.features.cache import FeatureCache, default_cache_folder, text_key
+from palate.features.backbone import Backbone
+from palate.features.cache import FeatureCache, default_cache_folder, prompt_key, text_key
+from palate.features.likelihood import Likelihood, check_causal
+from palate.features.once import Compute, Encoded, Lookup
+from palate.features.rendering import TextPair
 from palate.features.spec import LocalBackbone
 from palate.progress import Progress, Silent
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """features (N, D) of N texts; how many were computed now, and how many were cut to length."""
-
-    features: Tensor
-    computed: int
-    truncated: int
+from palate.types import Text
 
 
 class FeatureSource:
@@ -31,41 +22,70 @@ class FeatureSource:
 
     def __init__(self, local: LocalBackbone, cache_folder: Path | None = None) -> None:
         self.local = local
-        folder = cache_folder or default_cache_folder()
-        self.cache = FeatureCache(folder / "features", local.spec.fingerprint)
+        self.folder = (cache_folder or default_cache_folder()) / "features"
+        self.cache = FeatureCache(self.folder, local.spec.fingerprint)
 
     @cached_property
     def backbone(self) -> Backbone:
         """The loaded model."""
         return Backbone(self.local)
 
+    @cached_property
+    def likelihood(self) -> Likelihood:
+        """The loaded model with its head."""
+        return Likelihood(self.local)
+
+    @cached_property
+    def likelihood_cache(self) -> FeatureCache:
+        """Where log-likelihoods are kept."""
+        return FeatureCache(self.folder, self.local.spec.likelihood_fingerprint)
+
     def encode(self, texts: Sequence[TextPair], progress: Progress | None = None) -> Encoded:
-        """Features of prompts with responses, in their order; equal texts are encoded once."""
-        keys = [text_key(prompt, response) for prompt, response in texts]
-        distinct = list(dict.fromkeys(keys))
-        places, found, counts = self.cache.read(distinct)
-        missing = np.setdiff1d(np.arange(len(distinct)), places)
-        tokens = np.zeros(len(distinct), dtype=np.int64)
-        tokens[places] = counts
-        vectors = np.empty((len(distinct), found.shape[1] if len(found) else 0), dtype=np.float32)
-        if len(missing):
-            text_of = dict(zip(keys, texts, strict=True))
-            wanted = [text_of[distinct[i]] for i in missing]
-            with (progress or Silent()).track("encoding texts", len(missing)) as advance:
-                for chunk in self.backbone.encode(wanted):
-                    where = missing[chunk.places]
-                    if vectors.shape[1] == 0:
-                        vectors = np.empty((len(distinct), chunk.vectors.shape[1]), np.float32)
-                    vectors[where] = chunk.vectors
-                    tokens[where] = chunk.tokens
-                    self.cache.write([distinct[i] for i in where], chunk.vectors, chunk.tokens)
-                    advance(len(where))
-        if len(places):
-            vectors[places] = found
-        place = {key: i for i, key in enumerate(distinct)}
-        rows = np.array([place[key] for key in keys], dtype=np.int64)
-        return Encoded(
-            features=torch.from_numpy(vectors[rows]),
-            computed=len(missing),
-            truncated=int((tokens > self.local.spec.max_tokens).sum()),
+        """Features (N, D) of prompts with responses, in their order; equal ones computed once."""
+        lookup = Lookup(self.cache, [text_key(prompt, response) for prompt, response in texts])
+        return self._encode(
+            "encoding texts",
+            lookup,
+            lambda places: self.backbone.encode([texts[i] for i in places]),
+            progress,
         )
+
+    def encode_prompts(self, prompts: Sequence[Text], progress: Progress | None = None) -> Encoded:
+        """Features (P, D) of prompts by themselves, in their order; equal ones computed once.
+
+        A causal model reads a prompt up to where its answer would begin.
+        """
+        lookup = Lookup(self.cache, [prompt_key(prompt) for prompt in prompts])
+        return self._encode(
+            "encoding prompts",
+            lookup,
+            lambda places: self.backbone.encode_prompts([prompts[i] for i in places]),
+            progress,
+        )
+
+    def log_likelihoods(
+        self, texts: Sequence[TextPair], progress: Progress | None = None
+    ) -> Encoded:
+        """log p(y | x) / |y| of responses y to prompts x, in nats a token: features (N, 1).
+
+        |y| counts what the model reads after the prompt: the response and the mark that ends it.
+        Raises `CannotRunError` where the backbone has no likelihood of a text, as an encoder.
+        """
+        check_causal(self.local.spec)
+        keys = [text_key(prompt, response) for prompt, response in texts]
+        lookup = Lookup(self.likelihood_cache, keys)
+        encoded = self._encode(
+            "scoring texts",
+            lookup,
+            lambda places: self.likelihood.score([texts[i] for i in places]),
+            progress,
+        )
+        return replace(encoded, features=encoded.features.reshape(-1, 1))
+
+    def _encode(
+        self, step: str, lookup: Lookup, compute: Compute, progress: Progress | None
+    ) -> Encoded:
+        most = self.local.spec.max_tokens
+        shown = (progress if lookup.missing else None) or Silent()  # no bar for what is known
+        with shown.track(step, len(lookup.missing)) as advance:
+            return lookup.encode(compute, advance, max_tokens=most)

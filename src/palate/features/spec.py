@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from palate.errors import BackboneError, SettingsError
 from palate.features.declared import (
@@ -24,6 +24,8 @@ Dtype = Literal["float32", "bfloat16"]
 
 #: Bumped when the way that texts become hidden states changes: older cache entries then lapse.
 ENCODING_VERSION = 1
+#: Likewise for the way that texts become likelihoods.
+LIKELIHOOD_VERSION = 1
 #: Fewest tokens that hold something of a text beside a special token at either end.
 LEAST_MAX_TOKENS = 3
 
@@ -47,8 +49,13 @@ class BackboneSpec:
     @property
     def fingerprint(self) -> str:
         """Key of the feature cache: equal for equal hidden states, whatever the name."""
-        content = asdict(self) | {"name": None, "version": ENCODING_VERSION}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+        return _digest(asdict(self) | {"name": None, "version": ENCODING_VERSION})
+
+    @property
+    def likelihood_fingerprint(self) -> str:
+        """Key of the cache of log-likelihoods, which know of no pooling."""
+        unread = {"name": None, "pooling": None, "normalise": None}
+        return _digest(asdict(self) | unread | {"log-likelihood": LIKELIHOOD_VERSION})
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,10 @@ def locate_again(spec: BackboneSpec) -> LocalBackbone:
             f"trained with ({spec.identity[:12]}): bring the same ones, or train again"
         )
     return LocalBackbone(spec, folder)
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _pooling(name: str, pooling: Pooling | str) -> Pooling:

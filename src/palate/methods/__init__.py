@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from palate.errors import SettingsError
-from palate.methods.base import Margins, Method, TrainingSettings
+from palate.methods.base import Margins, Method
 from palate.methods.bt import BT
+from palate.methods.lore import LoRe
+from palate.methods.pal import PAL
+from palate.methods.per_user import PerUser
+from palate.methods.pref import PReF
+from palate.methods.ref import Ref
+from palate.methods.settings import MethodSettings, TrainingSettings
+from palate.methods.vpl import VPL
 from palate.methods.vrf import VRF
 
-METHODS: dict[str, type[Method]] = {"bt": BT, "vrf": VRF}
+METHODS: dict[str, type[Method]] = {
+    method.name: method for method in (Ref, BT, PerUser, VPL, PAL, LoRe, PReF, VRF)
+}
 
 
 def method_named(name: str) -> type[Method]:
@@ -17,4 +26,4 @@ def method_named(name: str) -> type[Method]:
     return METHODS[name]
 
 
-__all__ = ["METHODS", "Margins", "Method", "TrainingSettings", "method_named"]
+__all__ = ["METHODS", "Margins", "Method", "MethodSettings", "TrainingSettings", "method_named"]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from palate.maths import bradley_terry_loss
-from palate.methods.base import Method, Step, TrainingSettings, draw_linear, linear
-from palate.types import PairBatch, UserPosterior, WeightDistribution
+from palate.methods.base import Step
+from palate.methods.layers import draw_linear, linear
+from palate.methods.settings import MethodSettings, TrainingSettings
+from palate.methods.shared_reward import SharedReward
+from palate.types import PairBatch
 
 
 @dataclass(frozen=True)
@@ -18,18 +21,12 @@ class BTSettings(TrainingSettings):
     """Settings of `bt`: those of training alone."""
 
 
-class BT(Method):
-    """P(y+ > y- | x) = sigmoid(r(x, y+) - r(x, y-)) with one linear reward; VRF (1) and (2).
-
-    K = 1. A user's posterior is a weight of one that no answer moves, known without uncertainty
-    because the method has none: `gives_uncertainty` is False and no variance is reported.
-    """
+class BT(SharedReward):
+    """P(y+ > y- | x) = sigmoid(r(x, y+) - r(x, y-)) with one linear reward; VRF (1) and (2)."""
 
     name = "bt"
     paper = "Bradley and Terry (1952)"
-    personal = False
-    gives_uncertainty = False
-    settings_class: ClassVar[type[TrainingSettings]] = BTSettings
+    settings_class: ClassVar[type[MethodSettings]] = BTSettings
 
     def __init__(self, settings: BTSettings, width: int) -> None:
         super().__init__(settings, width)
@@ -49,21 +46,9 @@ class BT(Method):
         del generator
         features = step.features
         margin = self.head(self.differences(features[step.chosen], features[step.rejected]))
-        return (bradley_terry_loss(margin[..., 0]) * step.weight).sum() / step.weight.sum()
+        return step.mean(bradley_terry_loss(margin[..., 0]))
 
     def basis_rewards(self, features: Tensor) -> Tensor:
         """R: features (..., D) -> rewards (..., 1)."""
         rewards: Tensor = self.head(self.differences(features, self.centre))
         return rewards * self.temperature
-
-    def infer(self, pairs: PairBatch) -> UserPosterior:
-        """The same for everybody; the answers are counted."""
-        return UserPosterior(torch.ones(pairs.users, 1), None, pairs.counts)
-
-    def update(self, posterior: UserPosterior, pairs: PairBatch) -> UserPosterior:
-        """Answers are counted and change nothing."""
-        return replace(posterior, answers=posterior.answers + pairs.counts)
-
-    def weights(self, posterior: UserPosterior) -> WeightDistribution:
-        """One, for everybody."""
-        return WeightDistribution(posterior.mean, None)

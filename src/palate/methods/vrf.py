@@ -12,10 +12,14 @@ from torch.nn import functional as F
 
 from palate import maths
 from palate.errors import SettingsError
-from palate.methods.base import Method, Step, TrainingSettings, draw_linear, dropout, linear
+from palate.methods.base import Step
 from palate.methods.calibration import calibrate
+from palate.methods.factorised import Factorised
+from palate.methods.layers import draw_linear, dropout, linear
 from palate.methods.moments import taste_moments
-from palate.types import PairBatch, UserPosterior, WeightDistribution
+from palate.methods.references import divide
+from palate.methods.settings import MethodSettings, TrainingSettings
+from palate.types import Evidence, PairBatch, UserPosterior, WeightDistribution
 
 #: Ridge of the least squares that give bases their rewards, as a share of the mean weight.
 RIDGE = 1e-3
@@ -26,17 +30,27 @@ class VRFSettings(TrainingSettings):
     """Settings of `vrf`, in the paper's order.
 
     estimation: "gradient" trains by (9) as the paper does; "moments" places users and bases by the
-    moments of users' differences, in closed form, which wins where many tastes mix in few texts.
-    None chooses on validation. bases and temperature left None are 8 and 1 by gradients, 16 and
-    twice `dimensions` by moments, whose bases are interpolated.
-    reference_max: largest n of reference comparisons drawn in training. hidden: width of the pair
-    encoder. dropout: after its activation. dimensions: d of the preference space. log_variance:
-    bounds of log s_i^2. aggregation: product of Gaussians (5), or the ablation by mean.
+    moments of users' differences, in closed form, which wins where many tastes mix in few texts;
+    None chooses on validation.
+    reference_max: largest n of reference comparisons drawn in training.
+    hidden: width of the pair encoder.
+    dropout: after the pair encoder's activation.
+    dimensions: d of the preference space.
+    log_variance: bounds of log s_i^2.
+    aggregation: product of Gaussians (5), or the ablation by mean.
     prior_expert: a factor N(0, I) in the product, so that no answers give the prior; the paper's
-    model has none. bases: K. head: linear, or the paper's two layers of head_hidden. temperature:
-    T of (6). distance: the sum over dimensions, or their mean. attenuated: (8), or the ablation
-    by scalar Bradley-Terry. diversity: weight of the bases' repulsion, margin its reach (None
-    is d). kl: beta of (9), with kl_samples draws, against the mixture of the bases or N(0, I).
+    model has none.
+    bases: K; None is 8 by gradients, 16 by moments, whose bases are interpolated.
+    head: linear, or the paper's two layers.
+    head_hidden: width between those two.
+    temperature: T of (6); None is 1 by gradients, twice `dimensions` by moments.
+    distance: the sum over dimensions, or their mean.
+    attenuated: the loss (8), or the ablation by scalar Bradley-Terry.
+    diversity: weight of the bases' repulsion.
+    margin: its reach; None is d.
+    kl: beta of (9).
+    kl_samples: draws that estimate it.
+    prior: the mixture of the bases, or N(0, I).
     """
 
     estimation: Literal["gradient", "moments"] | None = None
@@ -69,14 +83,11 @@ class VRFSettings(TrainingSettings):
         self.require(0 <= self.dropout < 1, "dropout", "0 up to but not 1")
         self.require(self.temperature is None or self.temperature > 0, "temperature", "above 0")
         self.require(self.kl >= 0 and self.diversity >= 0, "kl", "0 or more, like diversity")
-        for name, known in (
-            ("estimation", (None, "gradient", "moments")),
-            ("aggregation", ("product", "mean")),
-            ("head", ("linear", "mlp")),
-            ("distance", ("sum", "mean")),
-            ("prior", ("mixture", "standard")),
-        ):
-            self.require(getattr(self, name) in known, name, f"one of {', '.join(map(str, known))}")
+        self.require_one_of("estimation", None, "gradient", "moments")
+        self.require_one_of("aggregation", "product", "mean")
+        self.require_one_of("head", "linear", "mlp")
+        self.require_one_of("distance", "sum", "mean")
+        self.require_one_of("prior", "mixture", "standard")
         if len(self.log_variance) != 2 or self.log_variance[0] >= self.log_variance[1]:
             raise SettingsError("setting log_variance is two bounds, the lower one first")
         if self.estimation == "moments":
@@ -99,8 +110,14 @@ class VRFSettings(TrainingSettings):
             found += replace(self, estimation="moments").candidates()
         return found
 
+    @classmethod
+    def search_space(cls) -> dict[str, tuple[Any, ...]]:
+        """Those of training, the estimation and the number of bases."""
+        own = {"estimation": ("gradient", "moments"), "bases": (None, 4, 16)}
+        return super().search_space() | own
 
-class VRF(Method):
+
+class VRF(Factorised):
     """Variational reward factorisation.
 
     A pair encoder gives each comparison a Gaussian, their product (5) is the user q_u, Wasserstein
@@ -118,7 +135,7 @@ class VRF(Method):
     paper = "Uncertainty-Aware Variational Reward Factorization (2026)"
     personal = True
     gives_uncertainty = True
-    settings_class: ClassVar[type[TrainingSettings]] = VRFSettings
+    settings_class: ClassVar[type[MethodSettings]] = VRFSettings
     settings: VRFSettings
 
     def __init__(self, settings: VRFSettings, width: int) -> None:
@@ -215,17 +232,6 @@ class VRF(Method):
         precision = first + (1 if self.settings.prior_expert else none)
         return second / precision, 1 / precision
 
-    def _sums(self, posterior: UserPosterior) -> tuple[Tensor, Tensor]:
-        """The statistics that a posterior was made from: `_posterior` inverted."""
-        assert posterior.variance is not None
-        count = posterior.answers[:, None]
-        none = (count == 0).to(posterior.mean.dtype)
-        if self.settings.aggregation == "mean":
-            return (posterior.variance - none) * count, posterior.mean * count
-        precision = 1 / posterior.variance
-        expert = 1 if self.settings.prior_expert else none
-        return precision - expert, posterior.mean * precision
-
     def match(self, mean: Tensor, variance: Tensor) -> Tensor:
         """Weights (U, K): softmax of -W2^2 / T to the bases; (6)."""
         distance = maths.squared_w2(mean, variance.sqrt(), self.base_mean, self.base_log_sd.exp())
@@ -237,27 +243,21 @@ class VRF(Method):
 
     def loss(self, step: Step, generator: torch.Generator) -> Tensor:
         """Attenuated preference loss + diversity of the bases + beta KL(q_u || prior); (9)."""
-        count = (step.weight > 0).sum(-1)
         least = 0 if self.settings.prior_expert else 1
-        most = min(self.settings.reference_max, step.chosen.shape[1] - 1)
-        drawn = torch.randint(least, most + 1, (), generator=generator)
-        references = torch.minimum(drawn, count // 2)
-        width = int(references.max())
-        is_reference = torch.arange(step.chosen.shape[1]) < references[:, None]
+        division = divide(step, least, self.settings.reference_max, generator)
+        width = division.width
         chosen, rejected = step.features[step.chosen], step.features[step.rejected]
         pairs = self.encode_pairs(chosen[:, :width], rejected[:, :width], generator)
-        mask = is_reference[:, :width, None].to(chosen.dtype)
+        mask = division.is_reference[:, :width, None].to(chosen.dtype)
         first, second = ((statistic * mask).sum(1) for statistic in self._statistics(*pairs))
-        mean, variance = self._posterior(first, second, references)
-        target = step.weight * ~is_reference * ~_repeats(step, is_reference, width)
+        mean, variance = self._posterior(first, second, division.count)
         weights = self.match(mean, variance)
         delta = self._differences_of_rewards(chosen, rejected)
         margin = (weights[:, None] * delta).sum(-1)
         if self.settings.attenuated:
             spread = (weights[:, None] * (delta - margin[..., None]).square()).sum(-1)
             margin = maths.mackay_margin(margin, spread)
-        losses = maths.bradley_terry_loss(margin) * target
-        preference = losses.sum() / target.sum().clamp_min(1e-9)
+        preference = division.mean(maths.bradley_terry_loss(margin))
         total = preference + self.settings.diversity * self.diversity_loss()
         if self.settings.kl > 0:
             total = total + self.settings.kl * self.kl_loss(mean, variance, generator).mean()
@@ -299,26 +299,18 @@ class VRF(Method):
         """R: features (..., D) -> rewards (..., K)."""
         return self._head(features) * self.temperature
 
-    @torch.no_grad()
-    def infer(self, pairs: PairBatch) -> UserPosterior:
-        """q_u of each user in one forward pass; N(0, I) for a user without answers."""
-        zeros = pairs.features.new_zeros(pairs.users, self.settings.dimensions)
-        return self._added(zeros, zeros, pairs, pairs.counts)
-
-    @torch.no_grad()
-    def update(self, posterior: UserPosterior, pairs: PairBatch) -> UserPosterior:
-        """Statistics add: O(d) an answer, equal to inferring from all answers at once."""
-        return self._added(*self._sums(posterior), pairs, posterior.answers + pairs.counts)
-
-    def _added(
-        self, first: Tensor, second: Tensor, pairs: PairBatch, answers: Tensor
-    ) -> UserPosterior:
+    def evidence(self, pairs: PairBatch) -> Tensor:
+        """Natural parameters of each comparison's Gaussian, which add up: (B, 2 d)."""
         features = pairs.features
         encoded = self.encode_pairs(features[pairs.chosen], features[pairs.rejected])
-        more, more_too = self._statistics(*encoded)
-        first = first.index_add(0, pairs.user, more)
-        second = second.index_add(0, pairs.user, more_too)
-        return UserPosterior(*self._posterior(first, second, answers), answers)
+        return torch.cat(self._statistics(*encoded), dim=-1)
+
+    @torch.no_grad()
+    def posterior(self, evidence: Evidence) -> UserPosterior:
+        """q_u by (5): (U, d); N(0, I) for a user without answers."""
+        first, second = evidence.sums().chunk(2, dim=-1)
+        mean, variance = self._posterior(first, second, evidence.counts)
+        return UserPosterior(mean, variance, evidence.counts)
 
     @torch.no_grad()
     def weights(self, posterior: UserPosterior) -> WeightDistribution:
@@ -340,11 +332,3 @@ class VRF(Method):
             "users_per_dominant_basis": dominant.tolist(),
             "collapsed": bool(spread < 0.01),
         }
-
-
-def _repeats(step: Step, is_reference: Tensor, width: int) -> Tensor:
-    """(b, m) comparisons that stand among their own user's references again, either way round."""
-    low = torch.minimum(step.chosen, step.rejected)
-    high = torch.maximum(step.chosen, step.rejected)
-    same = (low[:, :, None] == low[:, None, :width]) & (high[:, :, None] == high[:, None, :width])
-    return (same & is_reference[:, None, :width]).any(-1)

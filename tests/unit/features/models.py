@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from palate.features.backbone import Backbone, TextPair
+from palate.features.backbone import Backbone
+from palate.features.batches import EncodedChunk
+from palate.features.rendering import TextPair
 
 WIDTH = 16
 POSITIONS = 64
@@ -23,6 +25,13 @@ PAIRS: list[TextPair] = [
 ]
 CHAT_TEMPLATE = (
     "{% for message in messages %}<start>{{ message.role }} {{ message.content }} <end>{% endfor %}"
+)
+#: One that opens an answer, and leaves out the chain of thought where it is told to, as Qwen's.
+OPENING_TEMPLATE = (
+    "{% for message in messages %}<start>{{ message.role }} "
+    "{% if loop.last and message.role == 'assistant' %}no thought {% endif %}"
+    "{{ message.content }} <end>{% endfor %}{% if add_generation_prompt %}<start>assistant "
+    "{% if enable_thinking is defined and not enable_thinking %}no thought {% endif %}{% endif %}"
 )
 #: What tokenizers put around a text; Qwen's puts nothing.
 SPECIAL_TOKENS = {"bert": "<start> $A <end>", "llama": "<start> $A"}
@@ -100,11 +109,34 @@ def save(
 
 def encode(backbone: Backbone, texts: Sequence[TextPair]) -> np.ndarray[Any, Any]:
     """(n, D) in the order of the texts."""
-    chunks = list(backbone.encode(texts))
-    result = np.empty((len(texts), chunks[0].vectors.shape[1]), dtype=np.float32)
+    return in_order(list(backbone.encode(texts)))
+
+
+def in_order(chunks: Sequence[EncodedChunk]) -> np.ndarray[Any, Any]:
+    """The vectors of all chunks, by their places."""
+    count = sum(len(chunk.places) for chunk in chunks)
+    result = np.empty((count, chunks[0].vectors.shape[1]), dtype=np.float32)
     for chunk in chunks:
         result[chunk.places] = chunk.vectors
     return result
+
+
+def log_likelihood(folder: Path, prefix: str, response: str, *, special: str | None) -> float:
+    """Mean log-probability of a response's tokens, one forward pass a token, by transformers."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    read = [tokenizer.convert_tokens_to_ids(special)] if special else []
+    read += tokenizer(prefix, add_special_tokens=False).input_ids
+    own = tokenizer(response, add_special_tokens=False).input_ids
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    total = 0.0
+    for token in own:
+        with torch.inference_mode():
+            logits = model(torch.tensor([read])).logits[0, -1]
+        total += float(logits[token] - logits.exp().sum().log())
+        read.append(token)
+    return total / len(own)
 
 
 def hidden_states(folder: Path, rendered: str, *, special: bool = True) -> torch.Tensor:

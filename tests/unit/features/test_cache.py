@@ -24,7 +24,7 @@ from hypothesis.extra import numpy as arrays
 
 from palate.errors import CacheError
 from palate.features import cache as module
-from palate.features.cache import FeatureCache, default_cache_folder, text_key
+from palate.features.cache import FeatureCache, default_cache_folder, prompt_key, text_key
 from palate.types import Message
 from tests.unit.features.conftest import Pages
 from tests.unit.features.stored import keys_of, rows_of
@@ -126,6 +126,15 @@ def test_a_conversation_is_no_text(contents: list[str]) -> None:
     prompts = {turns, other_role, (joined,), *contents, "".join(contents)}
     keys = {text_key(prompt, "yes") for prompt in prompts}
     assert len(keys) == len(prompts)
+
+
+@given(prompt=st.text(), response=st.text())
+def test_a_prompt_by_itself_is_no_prompt_with_a_response(prompt: str, response: str) -> None:
+    assert len(prompt_key(prompt)) == 16
+    pairs = [(prompt, response), (response, prompt), (prompt, ""), ("", prompt)]
+    assert prompt_key(prompt) not in {text_key(*pair) for pair in pairs}
+    assert prompt_key(prompt) != prompt_key((Message("user", prompt),))
+    assert (prompt_key(prompt) == prompt_key(response)) == (prompt == response)
 
 
 def test_a_key_is_the_same_on_every_machine() -> None:

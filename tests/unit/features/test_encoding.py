@@ -10,16 +10,18 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from palate.cli import main
-from palate.errors import CacheError
+from palate.errors import CacheError, CannotRunError
 from palate.features import Encoded, FeatureSource, resolve_backbone
-from palate.features.backbone import TextPair
+from palate.features.rendering import TextPair
 from palate.progress import Advance, Silent, Terminal
+from palate.types import Message, Text
 from tests import toy as world
 from tests.unit.features.conftest import Folder, Pages
 from tests.unit.features.models import PAIRS, WIDTH, encode
@@ -33,10 +35,10 @@ MANY: list[TextPair] = [
 
 @pytest.fixture
 def source(folder: Folder, tmp_path: Path) -> Callable[..., FeatureSource]:
-    """A source over a tiny encoder; each is as fresh as one of another process."""
+    """A source over a tiny model; each is as fresh as one of another process."""
 
-    def of(cache: str = "cache", **settings: int) -> FeatureSource:
-        local = resolve_backbone(str(folder("bert")), dtype="float32", **settings)  # type: ignore[arg-type]
+    def of(cache: str = "cache", kind: str = "bert", **settings: Any) -> FeatureSource:
+        local = resolve_backbone(str(folder(kind)), dtype="float32", **settings)
         return FeatureSource(local, tmp_path / cache)
 
     return of
@@ -56,7 +58,8 @@ class Recorder:
 
 def small_chunks(source: FeatureSource) -> FeatureSource:
     """So few tokens a batch that progress shows and the cache fills every few texts."""
-    source.backbone.token_budget, source.backbone.chunk_batches = 8, 8
+    batches = source.backbone.batches
+    batches.token_budget, batches.chunk_batches = 8, 8
     return source
 
 
@@ -101,6 +104,92 @@ def test_nothing_gives_nothing(source: Callable[..., FeatureSource]) -> None:
     assert (len(encoded.features), encoded.computed, encoded.truncated) == (0, 0, 0)
 
 
+# -- prompts by themselves -------------------------------------------------------------------------
+
+PROMPTS: list[Text] = [PAIRS[0][0], PAIRS[2][0], (Message("user", "why"), Message("user", "name"))]
+
+
+@pytest.mark.parametrize("kind", ["bert", "qwen3"])
+def test_prompts_are_encoded_once_and_apart_from_their_answers(
+    source: Callable[..., FeatureSource], kind: str
+) -> None:
+    items = source(kind=kind).encode([(prompt, "") for prompt in PROMPTS])
+    encoded = source(kind=kind).encode_prompts([*PROMPTS, PROMPTS[1]])
+    assert encoded.computed == len(PROMPTS)
+    assert encoded.features.shape == (len(PROMPTS) + 1, WIDTH)
+    assert torch.equal(encoded.features[1], encoded.features[-1])
+    again = source(kind=kind)
+    assert torch.equal(again.encode_prompts(PROMPTS[::-1]).features, encoded.features[:3].flip(0))
+    assert torch.equal(again.encode([(p, "") for p in PROMPTS]).features, items.features)
+    assert "backbone" not in vars(again), "loaded, though nothing was to be computed"
+    if kind == "qwen3":
+        assert (encoded.features[:3] - items.features).abs().amax(1).min() > 0.01
+    assert again.encode_prompts([]).computed == 0
+
+
+def test_long_prompts_are_counted_and_their_progress_has_a_name_of_its_own(
+    source: Callable[..., FeatureSource],
+) -> None:
+    shown = Recorder()
+    encoded = source(max_tokens=6).encode_prompts(["fish " * 3, "fish " * 9], shown)
+    assert encoded.truncated == 1
+    assert shown.steps == [("encoding prompts", 2, [2])]
+
+
+# -- likelihoods -----------------------------------------------------------------------------------
+
+
+def test_likelihoods_are_computed_once_in_the_order_of_the_texts(
+    source: Callable[..., FeatureSource],
+) -> None:
+    texts = [*PAIRS, PAIRS[2], *reversed(PAIRS)]
+    shown = Recorder()
+    encoded = source(kind="qwen3").log_likelihoods(texts, shown)
+    assert (encoded.computed, encoded.truncated) == (len(PAIRS), 0)
+    assert encoded.features.shape == (len(texts), 1)
+    assert encoded.features.dtype == torch.float32
+    assert bool((encoded.features < 0).all())
+    assert len(encoded.features.unique()) == len(PAIRS)
+    assert torch.equal(encoded.features[: len(PAIRS)], encoded.features[-len(PAIRS) :].flip(0))
+    assert [step for step, _, _ in shown.steps] == ["scoring texts"]
+    again = source(kind="qwen3", pooling="mean")
+    known = again.log_likelihoods(PAIRS, shown)
+    assert known.computed == 0
+    assert torch.equal(known.features, encoded.features[: len(PAIRS)])
+    assert not {"backbone", "likelihood"} & vars(again).keys(), "loaded with nothing to compute"
+    assert len(shown.steps) == 1
+
+
+def test_likelihoods_and_hidden_states_of_the_same_texts_stand_apart(
+    source: Callable[..., FeatureSource],
+) -> None:
+    both = source(kind="qwen3")
+    first = both.log_likelihoods(PAIRS)
+    hidden = both.encode(PAIRS)
+    assert (hidden.computed, hidden.features.shape[1]) == (len(PAIRS), WIDTH)
+    assert torch.equal(both.log_likelihoods(PAIRS).features, first.features)
+    assert both.log_likelihoods([]).features.shape == (0, 1)
+
+
+def test_texts_too_long_to_be_scored_whole_are_counted_also_from_the_cache(
+    source: Callable[..., FeatureSource],
+) -> None:
+    texts = [("fish " * 9, "trout"), ("fish", "trout " * 9), ("fish", "trout")]
+    for _ in range(2):
+        encoded = source(kind="qwen3", max_tokens=8).log_likelihoods(texts)
+        assert encoded.truncated == 2
+
+
+def test_an_encoder_has_no_likelihood_and_leaves_no_trace_of_one(
+    source: Callable[..., FeatureSource], tmp_path: Path
+) -> None:
+    encoder = source()
+    for texts in (PAIRS, []):
+        with pytest.raises(CannotRunError, match="is an encoder and has no likelihood of a text"):
+            encoder.log_likelihoods(texts)
+    assert len(list((tmp_path / "cache" / "features").glob("*.sqlite"))) == 1
+
+
 # -- progress --------------------------------------------------------------------------------------
 
 
@@ -137,8 +226,8 @@ ENCODER = """
 import json, sys, time
 from contextlib import contextmanager
 from pathlib import Path
-from palate.features import FeatureSource, backbone, resolve_backbone
-backbone.TOKEN_BUDGET["cpu"] = backbone.CHUNK_BATCHES["cpu"] = 8
+from palate.features import FeatureSource, batches, resolve_backbone
+batches.TOKEN_BUDGET["cpu"] = batches.CHUNK_BATCHES["cpu"] = 8
 name, cache, stop = sys.argv[1:]
 class Told:
     @contextmanager

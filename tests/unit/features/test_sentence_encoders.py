@@ -68,7 +68,7 @@ def test_a_saved_encoder_is_read_by_its_module_files(
     assert (local.spec.pooling, local.spec.normalise) == (ours, normalise)
     assert local.spec.max_tokens == 48
     backbone = Backbone(local, device="cpu")
-    expected = theirs.encode([backbone.render(*pair) for pair in PAIRS])
+    expected = theirs.encode([backbone.renderer.render(*pair) for pair in PAIRS])
     np.testing.assert_allclose(encode(backbone, PAIRS), expected, atol=1e-5)
 
 
@@ -139,8 +139,8 @@ def test_minilm_is_that_of_sentence_transformers(
     folder = resolve_backbone("minilm").folder
     theirs = SentenceTransformer(str(folder), device="cpu")
     assert theirs.max_seq_length == backbone.spec.max_tokens == 256
-    rendered = [backbone.render(*pair) for pair in TEXTS]
-    assert 128 < max(map(len, backbone.tokenize(rendered))) < 256
+    rendered = [backbone.renderer.render(*pair) for pair in TEXTS]
+    assert 128 < max(map(len, backbone.renderer.tokenize(rendered))) < 256
     found = encode(backbone, TEXTS)
     assert cosines(found, theirs.encode(rendered)).min() > least
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)

@@ -18,7 +18,7 @@ import pytest
 from palate.errors import BackboneError, SettingsError
 from palate.features import resolve_backbone
 from palate.features.backbone import Backbone
-from palate.features.spec import locate_again
+from palate.features.spec import BackboneSpec, locate_again
 from tests.unit.features.conftest import Folder
 from tests.unit.features.models import POSITIONS, make_model, make_tokenizer
 
@@ -81,6 +81,34 @@ def test_settings_that_change_hidden_states_change_the_fingerprint(folder: Folde
     prints |= {resolve_backbone(name, dtype="bfloat16").spec.fingerprint}
     assert len(prints) == 6
     assert resolve_backbone(name, dtype="float32", pooling="mean").spec.fingerprint in prints
+
+
+SPEC = BackboneSpec(
+    name="minilm",
+    identity="53aa",
+    kind="causal",
+    pooling="mean",
+    normalise=True,
+    max_tokens=256,
+    dtype="float32",
+)
+
+
+def test_fingerprints_are_the_same_on_every_machine_and_in_every_version() -> None:
+    encoder = replace(SPEC, kind="encoder")
+    assert encoder.fingerprint == "1e674fd9e7f12897116c2d3a20261a21"
+    assert replace(encoder, name="other").fingerprint == encoder.fingerprint
+
+
+def test_likelihoods_have_a_fingerprint_of_their_own_that_knows_of_no_pooling() -> None:
+    own = SPEC.likelihood_fingerprint
+    for same in ({"name": "other"}, {"pooling": "last"}, {"normalise": False}):
+        assert replace(SPEC, **same).likelihood_fingerprint == own  # type: ignore[arg-type]
+    changes = ({"identity": "53ab"}, {"max_tokens": 255}, {"dtype": "bfloat16"})
+    others = [replace(SPEC, **change) for change in changes]  # type: ignore[arg-type]
+    prints = {spec.likelihood_fingerprint for spec in others} | {own}
+    prints |= {spec.fingerprint for spec in [*others, SPEC]}
+    assert len(prints) == 8
 
 
 # -- what a model's files say ----------------------------------------------------------------------
@@ -314,7 +342,7 @@ def ask_hub(home: Path, expression: str, names: list[str], *, offline: bool) -> 
         "import sys\n"
         "from dataclasses import replace\n"
         "from palate.errors import BackboneError\n"
-        "from palate.features.spec import locate_again, resolve_backbone\n"
+        "from palate.features.spec import BackboneSpec, locate_again, resolve_backbone\n"
         "for name in sys.argv[1:]:\n"
         f"    try: print({expression})\n"
         "    except BackboneError as error: print(str(error).splitlines()[0])\n"

@@ -1,0 +1,57 @@
+"""Factorised rewards r_u = w_u . R: what follows for every method of that form, once."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from palate.methods.base import Margins, Method
+from palate.types import PairBatch, RewardDistribution, UserPosterior, WeightDistribution
+
+
+class Factorised(Method):
+    """A method whose reward is linear in basis rewards, with weights known as a distribution."""
+
+    @abstractmethod
+    def basis_rewards(self, features: Tensor) -> Tensor:
+        """R: features (..., D) -> rewards (..., K)."""
+
+    @abstractmethod
+    def weights(self, posterior: UserPosterior) -> WeightDistribution:
+        """Users' weights over the bases."""
+
+    @torch.no_grad()
+    def reward(
+        self, posterior: UserPosterior, features: Tensor, prompt: Tensor | None = None
+    ) -> RewardDistribution:
+        """One user's rewards of n responses (n, D), jointly Gaussian by their moments; VRF (7)."""
+        del prompt
+        self.require_one(posterior)
+        weights = self.weights(posterior)
+        rewards = self.basis_rewards(features)
+        factor = None
+        if weights.covariance is not None:
+            factor = rewards @ _square_root(weights.covariance[0])
+        return RewardDistribution(rewards @ weights.mean[0], factor)
+
+    @torch.no_grad()
+    def margins(self, posterior: UserPosterior, pairs: PairBatch) -> Margins:
+        """Margins w . delta with the variance delta^T C delta of uncertain weights; VRF (7)."""
+        weights = self.weights(posterior)
+        rewards = self.basis_rewards(pairs.features)
+        delta = rewards[pairs.chosen] - rewards[pairs.rejected]
+        user = pairs.user
+        mean = (weights.mean[user] * delta).sum(-1)
+        if weights.covariance is None:
+            return Margins(mean, None)
+        covered = torch.einsum("bk,bkl->bl", delta, weights.covariance[user])
+        return Margins(mean, (covered * delta).sum(-1).clamp_min(0))
+
+
+def _square_root(covariance: Tensor) -> Tensor:
+    """S (K, K) with S S^T = covariance, which may be singular."""
+    values, vectors = torch.linalg.eigh(covariance)
+    root: Tensor = vectors * values.clamp_min(0).sqrt()
+    return root
