@@ -19,10 +19,11 @@ ROOMS = [
     ["data"],
     ["features"],
     ["methods"],
-    ["training", "tuning"],
+    ["reading", "training", "tuning"],
     ["adaptation"],
     ["evaluation"],
     ["keys", "storage", "card", "ranking", "model"],
+    ["bench"],
     ["cli"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(ROOMS) for room in rooms}

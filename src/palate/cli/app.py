@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from palate.cli import data, evaluation, training, users
+from palate.cli import bench, data, evaluation, methods, training, users
 
 HELP = """A reward model for every user, from a handful of "I prefer this answer".
 
@@ -23,11 +23,20 @@ app.command()(training.train)
 app.command()(evaluation.evaluate)
 app.command()(users.adapt)
 app.command()(users.rank)
+app.command()(methods.methods)
 
 data_app = typer.Typer(help="Look at comparisons, or make some.", no_args_is_help=True)
 data_app.command()(data.check)
 data_app.command()(data.attributes)
+data_app.command()(data.sets)
+data_app.command()(data.prepare)
 app.add_typer(data_app, name="data")
+
+bench_app = typer.Typer(help="Compare methods on data sets, over seeds.", no_args_is_help=True)
+bench_app.command()(bench.run)
+bench_app.command()(bench.tune)
+bench_app.command()(bench.report)
+app.add_typer(bench_app, name="bench")
 
 
 def _version(asked: bool) -> None:

@@ -1,4 +1,4 @@
-"""`palate data`: check comparisons, and write out the Attributes world."""
+"""`palate data`: check comparisons, write out the Attributes world or a public data set."""
 
 from __future__ import annotations
 
@@ -53,6 +53,63 @@ def attributes(
         print_json(written)
         return
     print_table(str(folder), ("file", "what"), list(written.items()), words=("what",))
+
+
+def sets(as_json: JsonOption = False) -> None:
+    """List the data sets that experiments name, with their options.
+
+    Example: palate data sets
+    """
+    from dataclasses import MISSING, fields
+
+    from palate.data.benchmarks import BENCHMARKS, benchmark
+
+    found = {name: benchmark(name) for name in BENCHMARKS}
+    options = {
+        name: {f.name: None if f.default is MISSING else f.default for f in fields(one.options)}
+        for name, one in found.items()
+    }
+    if as_json:
+        print_json({n: {"title": one.title, "options": options[n]} for n, one in found.items()})
+        return
+    rows = [
+        (name, one.title, ", ".join(f"{k}={v}" for k, v in options[name].items()))
+        for name, one in found.items()
+    ]
+    print_table("data sets", ("name", "what", "options"), rows, words=("what", "options"))
+
+
+def prepare(
+    name: Annotated[str, typer.Argument(help="A data set that `palate data sets` lists.")],
+    out: Annotated[Path, typer.Option(help="Folder for comparisons and card.")],
+    source: Annotated[
+        Path | None,
+        typer.Option(help="A copy in the official schema: a folder or a file.", show_default="hub"),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Draws users and splits.")] = 0,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An option of the data set, name=value; may be repeated."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a public data set as comparisons, divided as its paper has it, with its card.
+
+    Example: palate data prepare prism --source downloads/prism --out runs/prism
+    """
+    from palate.data.benchmarks import load_benchmark
+    from palate.data.benchmarks.files import write_prepared
+    from palate.files import refuse_existing
+    from palate.settings import parse_assignments
+
+    refuse_existing(out, overwrite=False)
+    options = parse_assignments(option or [])
+    prepared = load_benchmark(name, source=source, seed=seed, options=options)
+    written = write_prepared(prepared, out)
+    if as_json:
+        print_json({"files": written, "card": prepared.card.to_json()})
+        return
+    print_table(str(out), ("file", "what"), list(written.items()), words=("what",))
 
 
 def _cell(value: object) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from palate.data.comparisons import IntArray, PreferenceData
-from palate.data.splits import BoolArray, Split, SplitSettings, _in_random_order, make_split
+from palate.data.splits import BoolArray, Split, SplitSettings, in_random_order, make_split
 from palate.errors import Problem, SplitError
 from palate.types import canonical
 
@@ -51,12 +51,13 @@ def split_by_use(data: PreferenceData, use: Sequence[Use], seed: int) -> Split:
         data=data,
         settings=SplitSettings(seed=seed, min_comparisons=minimum),
         train=np.flatnonzero(wanted["train"]),
-        reference=_in_random_order(data, np.flatnonzero(reference), seed),
+        reference=in_random_order(data, np.flatnonzero(reference), seed),
         evaluation=np.flatnonzero(evaluation & of_evaluated),
         seen=seen,
         unseen=unseen,
         min_comparisons=minimum,
         counts=counts,
+        answers=int(np.bincount(data.user[reference]).max()),
     )
 
 

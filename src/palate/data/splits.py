@@ -20,6 +20,8 @@ BoolArray = NDArray[np.bool_]
 MINIMUM_LADDER = (20, 10, 5, 2)
 #: So many users must be left for a rung of the ladder to be taken (or half of them).
 ENOUGH_USERS = 40
+#: References that an unseen user is adapted on when evaluated, at most.
+ANSWERS = 20
 #: Connected texts up to this number move together; a larger set is divided text by text.
 LARGEST_COMPONENT = 16
 
@@ -59,6 +61,7 @@ class Split:
     (random by the seed) in which they are taken where only some are.
     evaluation: comparisons of seen and unseen users on texts that no other row here holds.
     seen, unseen: the evaluated users. counts: every row of the data by what became of it.
+    answers: most references that an unseen user is adapted on when evaluated.
     """
 
     data: PreferenceData
@@ -70,6 +73,7 @@ class Split:
     unseen: IntArray
     min_comparisons: int
     counts: dict[str, int]
+    answers: int = ANSWERS
 
     def __post_init__(self) -> None:
         data = self.data
@@ -127,7 +131,7 @@ def make_split(data: PreferenceData, settings: SplitSettings) -> Split:
         data=data,
         settings=settings,
         train=np.flatnonzero(rows["train"]),
-        reference=_in_random_order(data, np.flatnonzero(rows["reference"]), settings.seed),
+        reference=in_random_order(data, np.flatnonzero(rows["reference"]), settings.seed),
         evaluation=np.flatnonzero(rows["evaluation"]),
         seen=seen,
         unseen=unseen,
@@ -147,7 +151,7 @@ def hash_order(seed: int, purpose: str, names: Iterable[str]) -> IntArray:
     return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
 
 
-def _in_random_order(data: PreferenceData, rows: IntArray, seed: int) -> IntArray:
+def in_random_order(data: PreferenceData, rows: IntArray, seed: int) -> IntArray:
     """Rows ordered by their content alone, blind to which response was chosen."""
     names = [
         "\x1f".join([data.user_ids[user], *sorted((one, other))])
@@ -298,7 +302,7 @@ def divide_new(
         seen=np.unique(data.user[of_seen]),
         unseen=np.unique(data.user[evaluation]),
         evaluation_of_seen=of_seen,
-        reference=_in_random_order(data, reference, settings.seed),
+        reference=in_random_order(data, reference, settings.seed),
         evaluation=evaluation,
     )
 

@@ -32,7 +32,7 @@ NO_TEXTS = {
 
 
 @contextmanager
-def _open_text(path: Path) -> Iterator[TextIO]:
+def open_text(path: Path) -> Iterator[TextIO]:
     """Open a text file, gzipped or not. Bytes that are no UTF-8 become lone surrogates."""
     opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
     with opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
@@ -65,11 +65,11 @@ def read_jsonl(path: Path) -> Table:
     records: list[dict[str, Any]] = []
     rows: list[int] = []
     problems: list[Problem] = []
-    with _open_text(path) as stream:
+    with open_text(path) as stream:
         for number, line in enumerate(stream, start=1):
             if not line.strip():
                 continue
-            record, fault = _parse_line(line)
+            record, fault = parse_line(line)
             if fault is not None:
                 problems.append(Problem(str(path), number, None, fault))
                 continue
@@ -78,7 +78,8 @@ def read_jsonl(path: Path) -> Table:
     return table_of_records(str(path), records, rows, problems)
 
 
-def _parse_line(line: str) -> tuple[dict[str, Any], str | None]:
+def parse_line(line: str) -> tuple[dict[str, Any], str | None]:
+    """A record, or what is wrong with its line."""
     fault = _not_utf8(line)
     if fault is not None:
         return {}, fault
@@ -98,7 +99,7 @@ def read_csv(path: Path) -> Table:
     problems: list[Problem] = []
     limit = csv.field_size_limit(20 * MAX_FIELD_BYTES)  # longer than allowed, so that we name it
     try:
-        with _open_text(path) as stream:
+        with open_text(path) as stream:
             numbered = _numbered_records(stream)
             header = next(numbered, (0, []))[1]
             if isinstance(header, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,13 @@ from palate.evaluation.metrics import Floats, Integers, UserMean
 from palate.methods import Margins, Method
 from palate.types import UserPosterior
 
-#: Numbers of reference comparisons at which unseen users are evaluated; the last is the headline.
+#: Numbers of reference comparisons at which unseen users are evaluated, as far as a split has them.
 FEW_SHOT = (0, 1, 3, 5, 10, 20)
+
+
+def few_shot_of(answers: int) -> tuple[int, ...]:
+    """The numbers below the most that a split allows, and that: the headline is the last."""
+    return (*(n for n in FEW_SHOT if n < answers), answers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,14 +96,20 @@ def _number(value: float) -> float | None:
 
 
 def evaluate(method: Method, features: Tensor, split: Split) -> Evaluation:
-    """Seen users by all their training comparisons, unseen ones by their first 0 to 20."""
+    """Seen users by all their training comparisons, unseen ones by their first few references."""
     train = pairs_of_users(split.data, features, split.train, split.seen)
     posterior = method.infer(train)
     seen = predict(method, posterior, split.data, features, split.evaluation, split.seen)
     few_shot = evaluate_few_shot(
-        method, features, split.data, split.reference, split.evaluation, split.unseen
+        method,
+        features,
+        split.data,
+        split.reference,
+        split.evaluation,
+        split.unseen,
+        few_shot_of(split.answers),
     )
-    return Evaluation(method.name, seen, few_shot[FEW_SHOT[-1]], few_shot)
+    return Evaluation(method.name, seen, few_shot[split.answers], few_shot)
 
 
 def evaluate_new(
@@ -119,10 +131,11 @@ def evaluate_few_shot(
     reference: IntArray,
     evaluation: IntArray,
     users: IntArray,
+    shots: Sequence[int] = FEW_SHOT,
 ) -> dict[int, Predictions]:
     """Predictions of users by how many of their references they are adapted on."""
     result = {}
-    for answers in FEW_SHOT:
+    for answers in shots:
         given = pairs_of_users(data, features, first_rows(data, reference, answers), users)
         result[answers] = predict(method, method.infer(given), data, features, evaluation, users)
     return result

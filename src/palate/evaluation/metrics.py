@@ -69,3 +69,50 @@ def calibration_error(logit: Floats, bins: int = 15) -> float:
     parts = [part for part in np.array_split(order, bins) if len(part)]
     gaps = [abs(confidence[part].mean() - right[part].mean()) * len(part) for part in parts]
     return float(sum(gaps) / len(logit))
+
+
+def auc_per_user(logit: Floats, user: Integers) -> Floats:
+    """Each present user's area under the ROC curve, in the order of user numbers.
+
+    A comparison has no label of its own, since chosen stands first; so each enters from both sides:
+    as (logit, preferred) and as (-logit, not preferred). The area is the share of pairs of the two
+    kinds in the right order, ties one half: of logits i and j, whether their sum is above zero. A
+    single comparison gives its accuracy.
+    """
+    score = np.concatenate([logit, -logit])
+    owner = np.concatenate([user, user])
+    rank = _mean_rank(score, owner)
+    n = np.bincount(user)
+    ranks = np.bincount(user, weights=rank[: len(logit)], minlength=len(n))
+    present = n > 0
+    n, ranks = n[present], ranks[present]
+    return np.asarray((ranks - n * (n + 1) / 2) / n**2, dtype=np.float64)
+
+
+def _mean_rank(score: Floats, owner: Integers) -> Floats:
+    """(B,) rank of each score among its owner's, from 1; equal scores share their mean rank."""
+    order = np.lexsort((score, owner))
+    ordered, owners = score[order], owner[order]
+    new_owner = np.flatnonzero(np.append(True, owners[1:] != owners[:-1])[: len(order)])
+    start = np.repeat(new_owner, np.diff(np.append(new_owner, len(order))))
+    place = np.arange(len(order)) - start + 1.0
+    differs = np.append(True, (ordered[1:] != ordered[:-1]) | (owners[1:] != owners[:-1]))
+    tie = np.cumsum(differs[: len(order)]) - 1
+    mean = np.bincount(tie, weights=place) / np.bincount(tie) if len(order) else place
+    rank = np.empty(len(order))
+    rank[order] = mean[tie]
+    return rank
+
+
+def worst_tenth(values: Floats) -> float:
+    """Mean of the lowest tenth of the users' values, one user at least; NaN without users."""
+    if not len(values):
+        return float("nan")
+    return float(np.sort(values)[: max(1, round(len(values) / 10))].mean())
+
+
+def in_bins(values: Floats, by: Floats, bins: int = 3) -> Floats:
+    """(bins,) means of the users' values in bins of equal count, from the lowest of `by` up."""
+    order = np.argsort(by, kind="stable")
+    parts = np.array_split(values[order], bins)
+    return np.array([part.mean() if len(part) else np.nan for part in parts])

@@ -61,7 +61,7 @@ class TrainingSettings(MethodSettings):
     """
 
     steps: int | None = None
-    users_per_step: int = 64
+    users_per_step: int = 32
     comparisons_per_user: int = 36
     learning_rate: float = 3e-3
     weight_decay: float | None = None

@@ -77,3 +77,43 @@ def test_calibration_error_is_the_textbook_sum() -> None:
     low, high = [0, 1, 2], [3, 4, 5]  # already in the order of confidence
     naive = sum(abs(confidence[b].mean() - right[b].mean()) / 2 for b in (low, high))
     assert metrics.calibration_error(logit, bins=2) == pytest.approx(naive)
+
+
+@given(logits, st.integers(1, 5))
+def test_auc_is_the_share_of_ordered_pairs_of_both_sides(logit: np.ndarray, users: int) -> None:
+    logit = np.round(logit, 1)  # so that there are ties
+    user = np.arange(len(logit)) * 7 % users
+    naive = []
+    for u in np.unique(user):
+        own = logit[user == u]
+        gaps = own[:, None] + own[None, :]
+        naive.append(np.mean(np.where(gaps == 0, 0.5, gaps > 0)))
+    np.testing.assert_allclose(metrics.auc_per_user(logit, user), naive)
+
+
+def test_auc_agrees_with_scikit_learn() -> None:
+    sklearn = pytest.importorskip("sklearn.metrics")
+    logit = np.random.default_rng(0).normal(0.3, 1, size=100)
+    labels, scores = np.repeat([1, 0], 100), np.concatenate([logit, -logit])
+    found = metrics.auc_per_user(logit, np.zeros(100, dtype=np.int64))
+    assert found[0] == pytest.approx(sklearn.roc_auc_score(labels, scores))
+
+
+def test_auc_of_one_comparison_is_its_accuracy_and_of_none_nothing() -> None:
+    one = np.array([0, 1, 2])
+    np.testing.assert_array_equal(
+        metrics.auc_per_user(np.array([2.0, 0.0, -1.0]), one), [1, 0.5, 0]
+    )
+    assert len(metrics.auc_per_user(np.array([]), np.array([], dtype=np.int64))) == 0
+
+
+def test_the_worst_tenth_are_the_lowest_users_and_one_at_least() -> None:
+    values = np.random.default_rng(0).permutation(np.arange(30) / 30)
+    assert metrics.worst_tenth(values) == pytest.approx(1 / 30)
+    assert metrics.worst_tenth(np.array([0.4, 0.7])) == 0.4
+    assert np.isnan(metrics.worst_tenth(np.array([])))
+
+
+def test_bins_of_equal_count_go_from_the_lowest_up() -> None:
+    by = np.array([3.0, 1.0, 2.0, 6.0, 5.0, 4.0])
+    np.testing.assert_allclose(metrics.in_bins(by * 10, by), [15, 35, 55])

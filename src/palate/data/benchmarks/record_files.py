@@ -8,7 +8,7 @@ from pathlib import Path
 
 from palate.data.benchmarks.rows import Row
 from palate.data.table import file_fault
-from palate.data.text_files import _open_text, _parse_line
+from palate.data.text_files import open_text, parse_line
 from palate.errors import DataError, Problem
 
 
@@ -49,9 +49,9 @@ def _parquet(path: Path) -> Iterator[Row]:
 
 def _json_lines(path: Path) -> Iterator[Row]:
     problems = []
-    with _open_text(path) as stream:
+    with open_text(path) as stream:
         for number, line in enumerate(stream, start=1):
-            values, fault = _parse_line(line) if line.strip() else ({}, None)
+            values, fault = parse_line(line) if line.strip() else ({}, None)
             if fault is not None:
                 problems.append(Problem(str(path), number, None, fault))
             elif values:

@@ -1,0 +1,1 @@
+"""The benchmark: data set x method x seed, one JSON a cell, tables and figures."""
