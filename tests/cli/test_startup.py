@@ -19,7 +19,11 @@ from tests.toy import contents
 
 #: What takes a second to import, and stays out until it is needed.
 HEAVY = {"torch", "transformers", "pyarrow", "numpy", "safetensors", "scipy", "datasets"}
-COMMANDS = ["train", "evaluate", "adapt", "rank", "data", "data check", "data attributes"]
+COMMANDS = [
+    *("train", "evaluate", "adapt", "rank", "methods"),
+    *("data", "data check", "data attributes", "data sets", "data prepare"),
+    *("bench", "bench run", "bench tune", "bench report"),
+]
 RUN = "from palate.cli import main; main()"
 
 
@@ -65,7 +69,7 @@ def test_every_command_has_help(command: str, palate: Palate) -> None:
     result = palate(*command.split(), "--help")
     assert result.code == 0
     assert result.out.startswith("Usage: palate")
-    if command != "data":
+    if command not in ("data", "bench"):
         assert "Example: palate" in result.out
 
 

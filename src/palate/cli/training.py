@@ -33,7 +33,7 @@ class SplitKind(StrEnum):
 def train(
     file: Annotated[Path, typer.Argument(help="Comparisons: Parquet, JSON Lines (.gz) or CSV.")],
     out: Annotated[Path, typer.Option(help="Folder for the model.")],
-    method: Annotated[str, typer.Option(help="vrf, or bt: one reward for everybody.")] = "vrf",
+    method: Annotated[str, typer.Option(help="One that `palate methods` lists.")] = "vrf",
     backbone: Annotated[
         str, typer.Option(help="minilm, a folder with a transformers model, or a hub id.")
     ] = "minilm",

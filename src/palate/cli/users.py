@@ -18,6 +18,9 @@ from palate.cli.output import (
     warn_of_left_out,
 )
 
+#: Weights that a table shows; a method with more has them over hidden states.
+MOST_ROWS = 64
+
 RunArgument = Annotated[Path, typer.Argument(help="A model's folder.")]
 CacheOption = Annotated[Path | None, typer.Option(help="Folder of cached features.")]
 
@@ -69,6 +72,9 @@ def adapt(
         return
     title = f"{out}: {summary['answers']} answers, uncertainty {decimal(profile.uncertainty)}"
     weights = summary["weights"]
+    if weights is None or len(weights) > MOST_ROWS:
+        print_table(title, ("", ""), [(f"{profile.method} has no bases to show", "")])
+        return
     spread = summary["weights_sd"] or [None] * len(weights)
     rows = [
         (str(k), decimal(w), decimal(s))
