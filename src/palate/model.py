@@ -43,6 +43,9 @@ from palate.types import (
     canonical,
 )
 
+#: Hidden states are of the order of 1; larger ones than this are a mistake, and overflow squares.
+LARGEST_STATE = 1e8
+
 TextLike = str | Sequence[Message | dict[str, str]]
 Prompt = TextLike | Tensor | None
 Responses = Sequence[TextLike] | Tensor
@@ -243,7 +246,10 @@ class PersonalRewardModel:
                 f"the user file {path} is damaged: its evidence has {saved.evidence.shape[1]} "
                 f"columns, not {expected}"
             )
-        return self._profile(saved.evidence, saved.answers, saved.contradictory)
+        try:
+            return self._profile(saved.evidence, saved.answers, saved.contradictory)
+        except PosteriorError as error:
+            raise PosteriorError(f"the user file {path} is damaged: {error}") from error
 
     def check(self, user: UserProfile) -> UserProfile:
         """The profile itself; raises `PosteriorError` where it is of another model."""
@@ -341,8 +347,10 @@ class PersonalRewardModel:
             raise DataError(
                 f"hidden states are {tuple(features.shape)}; expected (n, {self.method.width})"
             )
-        if not bool(torch.isfinite(features).all()):
-            raise DataError("hidden states hold numbers that are not finite")
+        if not bool((features.abs() <= LARGEST_STATE).all()):
+            raise DataError(
+                f"hidden states hold numbers that are not finite, or beyond {LARGEST_STATE:g}"
+            )
 
     @torch.no_grad()
     def _evidence_of(self, pairs: PairBatch) -> Tensor:

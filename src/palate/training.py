@@ -15,8 +15,6 @@ from palate.methods.settings import MethodSettings, TrainingSettings
 from palate.progress import Progress, Silent
 from palate.types import PairBatch
 
-DEFAULT_STEPS = 600
-LEAST_DRAWS_OF_A_USER = 5
 #: Width of the features for which learning rates are given.
 REFERENCE_WIDTH = 384
 
@@ -78,7 +76,7 @@ def _descend(
     progress: Progress,
 ) -> torch.Tensor:
     """Gradient steps; returns the loss of each, (steps,)."""
-    steps = number_of_steps(settings, pairs.users)
+    steps = settings.number_of_steps(pairs.users)
     optimiser = _optimiser(method, settings)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: learning_rate_share(step, steps, settings.warmup)
@@ -99,13 +97,6 @@ def _descend(
                 )
             advance(1)
     return losses
-
-
-def number_of_steps(settings: TrainingSettings, users: int) -> int:
-    """What the settings say, or enough that each user is drawn several times."""
-    if settings.steps is not None:
-        return settings.steps
-    return max(DEFAULT_STEPS, math.ceil(LEAST_DRAWS_OF_A_USER * users / settings.users_per_step))
 
 
 def learning_rate_share(step: int, steps: int, warmup: int) -> float:

@@ -420,7 +420,7 @@ BAD_WORDS: dict[str, tuple[Words, list[str]]] = {
     ),
     "unknown method": (
         lambda desk, tmp: desk.train(tmp / "x", "--method", "lora"),
-        ["unknown method 'lora'; expected one of bt, vrf"],
+        ["unknown method 'lora'; expected one of ref, bt, per_user,"],
     ),
     "unknown backbone": (
         lambda desk, tmp: desk.train(tmp / "x", "--backbone", "minilmm"),

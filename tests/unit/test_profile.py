@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,7 +18,7 @@ from palate import PersonalRewardModel, PreferenceData
 from palate.adaptation.profile import UserProfile, read_profile
 from palate.errors import PosteriorError
 from palate.files import OutputError, json_checksum
-from palate.types import UserPosterior
+from palate.types import PairBatch, UserPosterior
 from tests import toy as world
 
 
@@ -44,6 +47,7 @@ def test_a_saved_profile_is_read_as_it_was(
     toy_model: PersonalRewardModel, profile: UserProfile, path: Path
 ) -> None:
     loaded = toy_model.load_user(path)
+    assert torch.equal(loaded.evidence, profile.evidence)
     assert torch.equal(loaded.posterior.mean, profile.posterior.mean)
     assert loaded.posterior.variance is not None
     assert profile.posterior.variance is not None
@@ -84,12 +88,42 @@ def test_a_method_without_uncertainty_says_so(toy: PreferenceData, tmp_path: Pat
 
 def test_what_people_read_is_computed_from_the_posterior(profile: UserProfile, path: Path) -> None:
     content = json.loads(path.read_text())
-    posterior = content["posterior"]
-    assert content["answers"] == posterior["answers"] == 10
-    assert content["mean"] == posterior["mean"]
-    assert content["sd"] == pytest.approx([math.sqrt(v) for v in posterior["variance"]])
+    assert profile.posterior.variance is not None
+    assert content["answers"] == 10
+    assert content["mean"] == pytest.approx(profile.posterior.mean[0].tolist())
+    variance = profile.posterior.variance[0].tolist()
+    assert content["sd"] == pytest.approx([math.sqrt(v) for v in variance])
     assert content["uncertainty"] == pytest.approx(sum(content["sd"]) / len(content["sd"]))
     assert sum(content["weights"]) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_file_holds_each_answers_evidence(
+    toy_model: PersonalRewardModel,
+    answers: tuple[torch.Tensor, torch.Tensor],
+    path: Path,
+) -> None:
+    """Little-endian float32 in base64, a row an answer, and nothing less exact."""
+    content = json.loads(path.read_text())["evidence"]
+    flat = struct.unpack("<160f", base64.b64decode(content["float32"]))
+    expected = toy_model.method.evidence(PairBatch.of_pairs(*answers)).detach()
+    assert content["shape"] == [10, 16]
+    assert torch.equal(torch.tensor(flat).view(10, 16), expected)
+
+
+def test_without_its_last_row_a_profile_is_that_of_the_other_answers(
+    toy_model: PersonalRewardModel, answers: tuple[torch.Tensor, torch.Tensor], path: Path
+) -> None:
+    """The posterior is a function of the rows alone, whatever else the file says of it."""
+    saved = read_profile(path).evidence.numpy()[:9]
+    forge(
+        path,
+        lambda content: content.update(
+            answers=9,
+            evidence={"shape": [9, 16], "float32": base64.b64encode(saved.tobytes()).decode()},
+        ),
+    )
+    fewer = toy_model.adapt(tuple(table[:9] for table in answers))
+    torch.testing.assert_close(toy_model.load_user(path).posterior.mean, fewer.posterior.mean)
 
 
 # -- damage ---------------------------------------------------------------------------------------
@@ -167,22 +201,44 @@ def put(*where: str, value: Any) -> Callable[[dict[str, Any]], object]:
     return change
 
 
+def rows(*values: float, columns: int = 16) -> dict[str, Any]:
+    """Evidence as the file holds it: ten answers, of which the last ends with these values."""
+    table = np.ones((10, columns), dtype="<f4")
+    table[-1, columns - len(values) :] = values
+    return {"shape": [10, columns], "float32": base64.b64encode(table.tobytes()).decode()}
+
+
 DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
-    "mean is missing": lambda content: content["posterior"].pop("mean"),
-    "posterior is missing": lambda content: content.pop("posterior"),
+    "evidence is missing": lambda content: content.pop("evidence"),
+    "evidence is a list": put("evidence", value=[[1.0] * 16] * 10),
+    "evidence is nothing": put("evidence", value=None),
+    "shape is missing": lambda content: content["evidence"].pop("shape"),
+    "shape of one axis": put("evidence", "shape", value=[160]),
+    "shape of three axes": put("evidence", "shape", value=[10, 16, 1]),
+    "shape of another size": put("evidence", "shape", value=[10, 15]),
+    "shape below zero": put("evidence", "shape", value=[10, -1]),
+    "shape beyond all bounds": put("evidence", "shape", value=[10, 10**30]),
+    "shape of fractions": put("evidence", "shape", value=[10.0, 16.0]),
+    "shape of truths": put("evidence", "shape", value=[True, True]),
+    "shape is a text": put("evidence", "shape", value="10"),
+    "rows are missing": lambda content: content["evidence"].pop("float32"),
+    "rows are numbers": put("evidence", "float32", value=[1.0] * 160),
+    "rows are no base64": put("evidence", "float32", value="*" * 856),
+    "rows with a letter of no alphabet": put("evidence", "float32", value="\u00e9" * 856),
+    "rows without their padding": put("evidence", "float32", value="AAAAA"),
+    "rows that are cut off": put("evidence", "float32", value="AAAAAAA="),
+    "rows with a star between": lambda content: content["evidence"].update(
+        float32="*" + content["evidence"]["float32"]
+    ),
+    "rows are empty": put("evidence", "float32", value=""),
+    "a row is NaN": put("evidence", value=rows(math.nan)),
+    "a row is infinite": put("evidence", value=rows(-math.inf)),
+    "a row beyond all bounds": put("evidence", value=rows(3e38)),
+    "a row too few": put("answers", value=11),
+    "a row too many": put("answers", value=9),
+    "answers below zero": put("answers", value=-10),
+    "answers are missing": lambda content: content.pop("answers"),
     "answers' keys are missing": lambda content: content.pop("answer_keys"),
-    "mean is NaN": put("posterior", "mean", value=[math.nan] + [0.0] * 7),
-    "mean beyond all bounds": put("posterior", "mean", value=[0.0] * 7 + [1e300]),
-    "mean is text": put("posterior", "mean", value=["1"] * 8),
-    "mean is empty": put("posterior", "mean", value=[]),
-    "mean is nested": put("posterior", "mean", value=[[1.0]]),
-    "variance is shorter": put("posterior", "variance", value=[1.0]),
-    "variance is zero": put("posterior", "variance", value=[1.0] * 7 + [0.0]),
-    "variance vanishes": put("posterior", "variance", value=[1e-300] * 8),
-    "variance is negative": put("posterior", "variance", value=[-1.0] * 8),
-    "answers below zero": put("posterior", "answers", value=-1),
-    "answers beyond all bounds": put("posterior", "answers", value=10**30),
-    "answers is a fraction": put("posterior", "answers", value=1.5),
     "keys are numbers": put("answer_keys", value=[1]),
     "keys are a text": put("answer_keys", value="abc"),
     "more keys than answers": put("answer_keys", value=[str(i) for i in range(11)]),
@@ -200,9 +256,12 @@ def test_values_that_make_no_sense_are_refused(
     assert "adapt again from the answers" in refusal(path)
 
 
-def test_a_newer_format_is_refused_with_advice(path: Path) -> None:
-    forge(path, put("format", value=2))
-    assert "has format 2, this version reads 1: upgrade palate" in refusal(path)
+@pytest.mark.parametrize("number", [1, 3, "2", None])
+def test_another_format_is_refused_with_advice(number: object, path: Path) -> None:
+    forge(path, put("format", value=number))
+    message = refusal(path)
+    assert f"has format {number!r}, this version reads 2" in message
+    assert "upgrade palate, or adapt again from the answers" in message
 
 
 def test_a_profile_of_another_model_is_refused(toy_model: PersonalRewardModel, path: Path) -> None:
@@ -211,9 +270,18 @@ def test_a_profile_of_another_model_is_refused(toy_model: PersonalRewardModel, p
         toy_model.load_user(path)
 
 
-def test_a_profile_of_another_size_is_refused(toy_model: PersonalRewardModel, path: Path) -> None:
-    forge(path, lambda content: content["posterior"].update(mean=[1.0], variance=[1.0]))
-    with pytest.raises(PosteriorError, match="another size"):
+def test_a_profile_of_another_width_is_refused(toy_model: PersonalRewardModel, path: Path) -> None:
+    forge(path, put("evidence", value=rows(columns=15)))
+    with pytest.raises(PosteriorError, match="is damaged: its evidence has 15 columns, not 16"):
+        toy_model.load_user(path)
+
+
+def test_evidence_that_no_answer_gives_is_refused(
+    toy_model: PersonalRewardModel, path: Path
+) -> None:
+    """The first half of a row is a precision: below zero no Gaussian is left."""
+    forge(path, put("evidence", value=rows(*[-1000.0] * 16)))
+    with pytest.raises(PosteriorError, match="adapt again from the answers"):
         toy_model.load_user(path)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palate.errors import SettingsError
-from palate.methods import METHODS, method_named
+from palate.methods import METHODS, MethodSettings, method_named
 from palate.settings import build, parse_assignments
 
 VRF = METHODS["vrf"].settings_class
@@ -62,18 +62,24 @@ def test_settings_of_one_method_are_unknown_to_another() -> None:
 
 @pytest.mark.parametrize("name", ["VRF", "", "lora", "../vrf"])
 def test_an_unknown_method_is_refused_with_those_that_exist(name: str) -> None:
-    with pytest.raises(SettingsError, match="expected one of bt, vrf"):
+    with pytest.raises(SettingsError) as error:
         method_named(name)
+    assert str(error.value) == f"unknown method {name!r}; expected one of {', '.join(METHODS)}"
+
+
+#: Values other than the defaults, of which each method takes those that it has.
+GIVEN = {"steps": 7, "weight_decay": 1.0, "ridge": 3.0, "bases": 3, "variant": "B", "kl": 0.5}
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_what_was_built_builds_again(name: str) -> None:
     settings_class = METHODS[name].settings_class
-    built = build(settings_class, {"steps": 7, "weight_decay": 1})
-    values = {field.name: getattr(built, field.name) for field in fields(built)}
+    known = [field.name for field in fields(settings_class)]
+    given = {key: value for key, value in GIVEN.items() if key in known}
+    built = build(settings_class, given)
+    assert {key: getattr(built, key) for key in given} == given
+    values = {key: getattr(built, key) for key in known}
     assert build(settings_class, values) == built
-    assert built.steps == 7
-    assert built.weight_decay == 1.0
     assert build(settings_class, {}) == settings_class()
 
 
@@ -110,6 +116,118 @@ def test_what_is_no_assignment_is_refused(text: str) -> None:
 
 def test_the_last_assignment_of_a_name_holds() -> None:
     assert parse_assignments(["a=1", "b=2", "a=3"]) == {"a": 3, "b": 2}
+
+
+# -- every method's settings ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_may_be_tuned_exists_and_builds(name: str) -> None:
+    settings_class = METHODS[name].settings_class
+    space = settings_class.search_space()
+    assert set(space) <= {field.name for field in fields(settings_class)}
+    for key, options in space.items():
+        assert len(set(options)) == len(options) > 1
+        for option in options:
+            assert getattr(build(settings_class, {key: option}), key) == option
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_tuning_begins_at_the_default(name: str) -> None:
+    settings_class = METHODS[name].settings_class
+    first = {key: options[0] for key, options in settings_class.search_space().items()}
+    assert build(settings_class, first).candidates()[0] == settings_class().candidates()[0]
+
+
+def left_open(settings: MethodSettings) -> set[str]:
+    """What a method's settings may leave to validation, and do."""
+    names = {"weight_decay", "ridge", "estimation"} & {field.name for field in fields(settings)}
+    return {name for name in names if getattr(settings, name) is None}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_candidates_leave_nothing_open_and_differ(name: str) -> None:
+    default = METHODS[name].settings_class()
+    candidates = default.candidates()
+    assert len(set(candidates)) == len(candidates)
+    assert (len(candidates) > 1) == bool(left_open(default))
+    for candidate in candidates:
+        assert not left_open(candidate)
+        assert candidate.candidates() == [candidate]
+        METHODS[name](candidate, 1 if name == "ref" else 4)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_candidates_keep_what_was_asked_for(name: str) -> None:
+    settings_class = METHODS[name].settings_class
+    given = {key: GIVEN[key] for key in GIVEN if key in {f.name for f in fields(settings_class)}}
+    for candidate in build(settings_class, given).candidates():
+        assert {key: getattr(candidate, key) for key in given} == given
+
+
+#: By method: what is out of range, and what of it stands in the message.
+OUT_OF_RANGE: list[tuple[str, str, Any, str]] = [
+    ("per_user", "ridge", 0, "ridge is 0.0; expected greater than 0"),
+    ("per_user", "ridge", -1.0, "ridge is -1.0"),
+    ("per_user", "ridge", math.nan, "ridge is nan"),
+    ("vpl", "anneal", 2, "anneal is 2.0; expected 0 to 1"),
+    ("vpl", "anneal", -0.1, "anneal is -0.1"),
+    ("vpl", "kl", -1, "kl is -1.0; expected 0 or more"),
+    ("vpl", "kl", math.inf, "kl is inf"),
+    ("vpl", "dimensions", 0, "dimensions is 0; expected 1 to 100,000"),
+    ("vpl", "hidden", 10**6, "hidden is 1000000; expected 1 to 100,000"),
+    ("vpl", "reference_max", 0, "reference_max is 0"),
+    ("pal", "variant", "C", "setting variant is 'C'"),
+    ("pal", "prototypes", 0, "prototypes is 0"),
+    ("pal", "dimensions", -3, "dimensions is -3"),
+    ("pal", "hidden", 0, "hidden is 0"),
+    ("lore", "bases", 1, "bases is 1; expected 2 or more (bt has one)"),
+    ("lore", "bases", 10**6, "bases is 1000000"),
+    ("lore", "gain", 0, "gain is 0.0; expected greater than 0"),
+    ("lore", "pull", -1, "pull is -1.0; expected 0 or more"),
+    ("pref", "bases", 0, "bases is 0"),
+    ("pref", "l2", -0.5, "l2 is -0.5; expected 0 or more"),
+    ("pref", "start", "kmeans", "setting start is 'kmeans'"),
+    *[
+        (name, *rest)
+        for name in ("bt", "vpl", "pal", "lore", "pref", "vrf")
+        for rest in (
+            ("users_per_step", 0, "users_per_step is 0"),
+            ("comparisons_per_user", 10**6, "comparisons_per_user is 1000000"),
+            ("learning_rate", 0.0, "learning_rate is 0.0; expected greater than 0"),
+            ("warmup", -1, "warmup is -1; expected 0 or more"),
+        )
+    ],
+]
+
+
+@pytest.mark.parametrize(("name", "key", "value", "message"), OUT_OF_RANGE)
+def test_what_is_out_of_a_methods_range_is_refused(
+    name: str, key: str, value: Any, message: str
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        build(METHODS[name].settings_class, {key: value})
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [("pal", "variant", "C"), ("pref", "start", "kmeans"), ("lore", "bases", 1)],
+)
+def test_settings_are_checked_at_birth_too(name: str, key: str, value: Any) -> None:
+    """Not at the door alone: nobody holds settings that make no sense."""
+    with pytest.raises(SettingsError, match=key):
+        METHODS[name].settings_class(**{key: value})
+
+
+def test_only_pals_angle_reads_prompts() -> None:
+    readers = {
+        (name, variant)
+        for name, method in METHODS.items()
+        for variant in (("A", "B") if name == "pal" else (None,))
+        if build(method.settings_class, {"variant": variant} if variant else {}).reads_prompts
+    }
+    assert readers == {("pal", "B")}
 
 
 names = st.sampled_from([field.name for field in fields(VRF)]) | st.text(max_size=8)

@@ -196,7 +196,7 @@ OTHER_VERSIONS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "unknown method": (
         lambda config: config.update(method="pal2"),
-        "unknown method 'pal2'; expected one of bt, vrf",
+        "unknown method 'pal2'; expected one of ref, bt, per_user,",
     ),
     "unknown setting": (
         lambda config: config["settings"].update(flow=3),

@@ -20,6 +20,8 @@ from palate.types import UserPosterior, WeightDistribution
 
 FORMAT = 2
 KIND = "palate-user"
+#: Largest number that evidence may hold; standardised features give ones of a hundred at most.
+MOST = 1e8
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +31,8 @@ class UserProfile:
     model: identity of the model. evidence: (n, E) what each answer said, all that the posterior is
     made from. weights: the posterior's weights over the bases, None for a method without bases.
     answers: a key of every answer given as text, so that one given again is known. contradictory:
-    how many of them say the opposite of another.
+    how many of them say the opposite of another. Raises `PosteriorError` where the evidence leaves
+    no posterior: numbers beyond all bounds, or a variance that is not above zero.
     """
 
     model: str
@@ -39,6 +42,17 @@ class UserProfile:
     weights: WeightDistribution | None
     answers: tuple[str, ...] = ()
     contradictory: int = 0
+
+    def __post_init__(self) -> None:
+        mean, variance = self.posterior.mean, self.posterior.variance
+        sound = [(self.evidence.abs() <= MOST).all(), mean.isfinite().all()]
+        if variance is not None:
+            sound.append((variance.isfinite() & (variance > 0)).all())
+        if not all(map(bool, sound)):
+            raise PosteriorError(
+                f"a user's evidence leaves no posterior (numbers beyond {MOST:g}, or precisions "
+                "below zero): look at the hidden states given, or adapt again from the answers"
+            )
 
     @property
     def uncertainty(self) -> float | None:
@@ -143,4 +157,6 @@ def _rows(content: dict[str, Any]) -> Tensor:
         raise ValueError("the evidence is not in base64") from error
     if not np.isfinite(values).all():
         raise ValueError("the evidence holds a number that is not finite")
+    if (np.abs(values) > MOST).any():
+        raise ValueError(f"the evidence holds a number beyond {MOST:g}")
     return torch.from_numpy(values.reshape(shape).astype(np.float32))

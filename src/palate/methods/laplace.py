@@ -19,7 +19,10 @@ HALVINGS = 12
 
 @dataclass(frozen=True, eq=False)
 class Mode:
-    """The mode (U, d) of each user's posterior and the Hessian (U, d, d) of its minus logarithm."""
+    """The mode (U, d) of each user's posterior and the Hessian (U, d, d) of its minus logarithm.
+
+    The Hessian stays in float64: large differences in few directions leave float32 no inverse.
+    """
 
     mean: Tensor
     hessian: Tensor
@@ -27,7 +30,7 @@ class Mode:
     @property
     def covariance(self) -> Tensor:
         """(U, d, d) Laplace's approximation: the inverse Hessian."""
-        return torch.cholesky_inverse(torch.linalg.cholesky(self.hessian))
+        return torch.cholesky_inverse(torch.linalg.cholesky(self.hessian)).float()
 
 
 def logistic_mode(evidence: Evidence, mean: Tensor, precision: Tensor) -> Mode:
@@ -49,12 +52,14 @@ def logistic_mode(evidence: Evidence, mean: Tensor, precision: Tensor) -> Mode:
         hessian = _hessian(margin, delta, user, precision, len(at))
         step = torch.cholesky_solve(gradient[..., None], torch.linalg.cholesky(hessian))[..., 0]
         decrement = (step * gradient).sum(-1) / 2
-        if not bool((decrement > TOLERANCE).any()):
+        moving = decrement > TOLERANCE
+        if not bool(moving.any()):
             break
+        step = step * moving[:, None]  # a user who is there stays, whoever else is in the batch
         at, value = _descend(at, value, step, prior, precision, delta, user)
     margin = (at[user] * delta).sum(-1)
     hessian = _hessian(margin, delta, user, precision, len(at))
-    return Mode(at.float(), hessian.float())
+    return Mode(at.float(), hessian)
 
 
 def _descend(

@@ -1,4 +1,4 @@
-"""Rows of evidence as (users, answers, E) tensors, in chunks of users with about as many answers."""
+"""Rows of evidence as (users, answers, E) tensors, in chunks of users with a like number."""
 
 from __future__ import annotations
 

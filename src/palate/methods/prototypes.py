@@ -1,4 +1,4 @@
-"""PAL's two geometries: distances to an ideal point (A), angles to one drawn from the prompt (B)."""
+"""PAL's geometries: distances to an ideal point (A), angles to one drawn from a prompt (B)."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def divide(step: Step, least: int, most: int, generator: torch.Generator) -> Div
     A comparison that stands among its user's references, either way round, is no target.
     """
     present = (step.weight > 0).sum(-1)
-    most = min(most, step.chosen.shape[1] - 1)
+    most = max(min(most, step.chosen.shape[1] - 1), least)  # of one comparison half is none
     drawn = torch.randint(least, most + 1, (), generator=generator)
     count = torch.minimum(drawn, present // 2)
     width = int(count.max())

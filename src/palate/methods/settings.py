@@ -12,6 +12,9 @@ from palate.errors import SettingsError
 WEIGHT_DECAYS = (8.0, 2.0, 32.0)
 #: Largest size of a layer or a batch; more is a slip of the keyboard.
 MOST = 100_000
+#: Steps where the settings leave them open, and how often a user is drawn at least.
+DEFAULT_STEPS = 600
+LEAST_DRAWS_OF_A_USER = 5
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,12 @@ class TrainingSettings(MethodSettings):
             self.weight_decay is None or self.weight_decay >= 0, "weight_decay", "0 or more"
         )
         self.require(self.warmup >= 0, "warmup", "0 or more")
+
+    def number_of_steps(self, users: int) -> int:
+        """What the settings say, or enough that each user is drawn several times."""
+        if self.steps is not None:
+            return self.steps
+        return max(DEFAULT_STEPS, math.ceil(LEAST_DRAWS_OF_A_USER * users / self.users_per_step))
 
     def candidates(self) -> list[Self]:
         """One for each weight decay where it is left open."""

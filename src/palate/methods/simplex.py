@@ -13,7 +13,9 @@ from palate.types import Evidence
 #: Weights (U, K) -> margins (B,) of the answers and their derivatives (B, K) by the weights.
 MarginOf = Callable[[Tensor], tuple[Tensor, Tensor]]
 
-ROUNDS = 12
+ROUNDS = 20
+#: Longest step of a logit: beyond it lie vertices, from which no slope leads back.
+REACH = 1.0
 #: Nats an answer: a user whose step gains less stays there.
 TOLERANCE = 1e-4
 #: Damping of the first round, its least, and by what it changes after a step.
@@ -48,7 +50,9 @@ def likeliest_weights(evidence: Evidence, start: Tensor, margin_of: MarginOf) ->
         hessian = logits.new_zeros(users, *eye.shape).index_add(0, user, curved)
         # Logits are free up to a constant: a share of the answers' number keeps the solve regular.
         ridge = (damping * count)[:, None, None] * eye
-        tried = logits - torch.linalg.solve(hessian + ridge, gradient)
+        step = torch.linalg.solve(hessian + ridge, gradient)
+        length = step.abs().amax(-1, keepdim=True)
+        tried = logits - step * (REACH / length.clamp_min(REACH))
         tried_weight = tried.softmax(-1)
         tried_margin, tried_slope = margin_of(tried_weight)
         found = _loss(tried_margin, user, users)

@@ -74,11 +74,10 @@ class VPL(Method):
         self.from_text = linear(width, hidden)
         self.from_latent = linear(d, hidden, bias=False)
         self.to_reward = linear(hidden, 1, bias=False)
-        self._taken = 0
 
     def initialise(self, pairs: PairBatch, generator: torch.Generator) -> None:
         """All layers at random."""
-        del pairs
+        self._rising = self.settings.anneal * self.settings.number_of_steps(pairs.users)
         self.pair_encoder.draw(generator)
         for layer in (self.attention, self.latent, self.from_text, self.to_reward):
             draw_linear(layer, generator)
@@ -144,8 +143,7 @@ class VPL(Method):
     def _kl_weight(self) -> float:
         """Rises to `kl` over the first share `anneal` of the steps."""
         self._taken += 1
-        rising = self.settings.anneal * (self.settings.steps or 600)
-        return self.settings.kl * min(1.0, self._taken / max(rising, 1))
+        return self.settings.kl * min(1.0, self._taken / max(self._rising, 1))
 
     # -- rewards ------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from palate.adaptation.profile import read_profile
 from palate.data.candidates import read_candidates
 from palate.errors import PalateError
 from palate.files import json_checksum
+from tests.toy import WIDTH
 from tests.unit.data.formats import CONVERSATIONS, FILES, FULL
 
 pytestmark = pytest.mark.timeout(120)
@@ -134,7 +136,7 @@ def test_damaged_profiles(
     toy_model: PersonalRewardModel, tmp_path_factory: pytest.TempPathFactory, draw: st.DataObject
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "damaged.json"
-    toy_model.new_user().save(path)
+    save_with_answers(toy_model, path)
     content = draw.draw(damaged(path.read_bytes()) | st.binary(max_size=100))
     check(profile, path, content)
 
@@ -153,9 +155,9 @@ def test_profiles_with_other_values(
 ) -> None:
     """Each field of a profile in turn with any value that JSON can hold."""
     path = tmp_path_factory.getbasetemp() / "other.json"
-    toy_model.new_user().save(path)
+    save_with_answers(toy_model, path)
     content = json.loads(path.read_text())
-    holder = draw.draw(st.sampled_from([content, content["posterior"]]))
+    holder = draw.draw(st.sampled_from([content, content["evidence"]]))
     field = draw.draw(st.sampled_from(sorted(holder)))
     holder[field] = draw.draw(json_values | st.just([draw.draw(st.floats())] * 8))
     del content["checksum"]
@@ -163,12 +165,18 @@ def test_profiles_with_other_values(
     check(profile, path, json.dumps(content).encode())
 
 
+def save_with_answers(model: PersonalRewardModel, path: Path) -> None:
+    """A profile of three answers."""
+    chosen, rejected = torch.randn(2, 3, WIDTH, generator=torch.Generator().manual_seed(0)).unbind()
+    model.adapt((chosen, rejected)).save(path)
+
+
 def profile(path: Path) -> None:
     saved = read_profile(path)
-    posterior = saved.posterior
-    assert bool(posterior.mean.isfinite().all())
-    assert posterior.variance is None or bool((posterior.variance > 0).all())
-    assert 0 <= saved.contradictory <= int(posterior.answers[0])
+    assert saved.evidence.ndim == 2
+    assert bool(saved.evidence.isfinite().all())
+    assert len(saved.answers) <= len(saved.evidence)
+    assert 0 <= saved.contradictory <= len(saved.evidence)
 
 
 @given(content=st.binary(max_size=60))

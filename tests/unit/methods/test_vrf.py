@@ -29,6 +29,12 @@ def make(seed: int = 0, **settings: object) -> VRF:
     return method.double()
 
 
+def step_of(features: torch.Tensor, chosen: torch.Tensor, rejected: torch.Tensor) -> Step:
+    """A step over users who all have as many comparisons, each of weight one."""
+    weight = torch.ones(chosen.shape, dtype=features.dtype)
+    return Step(features, chosen, rejected, weight, torch.arange(len(chosen)))
+
+
 def test_user_is_the_product_of_the_pairs_gaussians_on_a_grid() -> None:
     """Equation (5) against the normalised product of densities, point by point."""
     method = make(dimensions=1, prior_expert=False)
@@ -114,7 +120,7 @@ def test_gradient_of_the_whole_loss_against_finite_differences() -> None:
     generator = torch.Generator().manual_seed(3)
     features = torch.randn(12, WIDTH, generator=generator).double()
     rows = torch.randint(0, 12, (2, 4, 6), generator=generator)
-    step = Step(features, rows[0], rows[1], torch.ones(4, 6).double())
+    step = step_of(features, rows[0], rows[1])
 
     def loss() -> torch.Tensor:
         return method.loss(step, torch.Generator().manual_seed(7))
@@ -140,7 +146,7 @@ def test_a_target_is_never_in_its_own_reference() -> None:
     features = torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(0)).double()
     zeros, ones = torch.zeros(1, 6, dtype=torch.long), torch.ones(1, 6, dtype=torch.long)
     for seed in range(5):
-        step = Step(features, zeros, ones, torch.ones(1, 6).double())
+        step = step_of(features, zeros, ones)
         loss = method.loss(step, torch.Generator().manual_seed(seed))
         method.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -166,7 +172,7 @@ def test_a_target_is_never_in_its_own_reference() -> None:
 def test_every_ablation_changes_the_loss_and_trains(settings: dict[str, object]) -> None:
     features = torch.randn(40, WIDTH, generator=torch.Generator().manual_seed(1)).double()
     rows = torch.randint(0, 40, (2, 8, 10), generator=torch.Generator().manual_seed(2))
-    step = Step(features, rows[0], rows[1], torch.ones(8, 10).double())
+    step = step_of(features, rows[0], rows[1])
     full = make().loss(step, torch.Generator().manual_seed(5))
     method = make(**settings)
     loss = method.loss(step, torch.Generator().manual_seed(5))
