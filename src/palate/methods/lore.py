@@ -22,7 +22,7 @@ from palate.types import Evidence, PairBatch, UserPosterior, WeightDistribution
 class LoReSettings(TrainingSettings):
     """Settings of `lore`.
 
-    bases: K.
+    bases: K, how many basis rewards are shared.
     gain: scale of the bases' start; larger ones differ more from each other.
     pull: weight of 1 - cos(V_k, reference), which keeps every basis near the reward that
     everybody's mean difference points to; 0 is without.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from palate.errors import CannotRunError
 from palate.maths import bradley_terry_loss
 from palate.methods.base import Margins, Method, Step
-from palate.methods.prototypes import Angle, Geometry, IdealPoint
+from palate.methods.prototypes import Angle, Asked, Geometry, IdealPoint
 from palate.methods.settings import MethodSettings, TrainingSettings
 from palate.methods.simplex import likeliest_weights
 from palate.types import (
@@ -28,7 +28,7 @@ class PALSettings(TrainingSettings):
     """Settings of `pal`.
 
     variant: "A" is the ideal point, "B" the angle to a point drawn from the prompt.
-    prototypes: k.
+    prototypes: k, how many points users are mixtures of.
     hidden: width of the projections' hidden layer.
     dimensions: d of the preference space.
     """
@@ -112,20 +112,13 @@ class PAL(Method):
     def _evidence(
         self, features: Tensor, chosen: Tensor, rejected: Tensor, prompt: Tensor | None
     ) -> Tensor:
+        asked = None
+        if self.settings.reads_prompts:
+            distinct, place = torch.unique(_known(prompt), return_inverse=True)
+            asked = Asked(self.texts(features[distinct]), place)
         return self.geometry.evidence(
-            self.texts(features[chosen]),
-            self.texts(features[rejected]),
-            None if not self.settings.reads_prompts else self.texts(self._known(features, prompt)),
+            self.texts(features[chosen]), self.texts(features[rejected]), asked
         )
-
-    @staticmethod
-    def _known(features: Tensor, prompt: Tensor | None) -> Tensor:
-        if prompt is None:
-            raise CannotRunError(
-                "pal's variant B needs the hidden states of prompts: give texts, or the prompts' "
-                "own hidden states beside the responses'"
-            )
-        return features[prompt]
 
     def evidence(self, pairs: PairBatch) -> Tensor:
         """What the geometry reads of comparisons, (B, E)."""
@@ -154,9 +147,7 @@ class PAL(Method):
         self.require_one(posterior)
         asked = None
         if self.settings.reads_prompts:
-            zeros = torch.zeros(len(features), dtype=torch.long)
-            table = features if prompt is None else prompt[None]
-            asked = self.texts(self._known(table, None if prompt is None else zeros))
+            asked = self.texts(_known(prompt)).expand_as(features)
         weight = posterior.mean.expand(len(features), -1)
         rewards = self.geometry.rewards(self.texts(features), asked, weight)
         return RewardDistribution(rewards * self.temperature, None)
@@ -166,3 +157,13 @@ class PAL(Method):
         """Margins of comparisons for the users in order."""
         margin, _ = self.geometry.slopes(self.evidence(pairs), pairs.user, posterior.mean)
         return Margins(margin * self.temperature, None)
+
+
+def _known(prompt: Tensor | None) -> Tensor:
+    """The prompts; raises `CannotRunError` where there are none."""
+    if prompt is None:
+        raise CannotRunError(
+            "pal's variant B needs the hidden states of prompts: give texts, or the prompts' own "
+            "hidden states beside the responses'"
+        )
+    return prompt

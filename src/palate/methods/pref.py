@@ -25,7 +25,7 @@ RIDGE = 1.0
 class PReFSettings(TrainingSettings):
     """Settings of `pref`.
 
-    bases: K.
+    bases: K, how many basis rewards are shared.
     start: "svd" factorises the users' answers; "random" is the ablation. Where no pair was
     answered by two users there is nothing to factorise, and "pca" of the differences is taken.
     l2: beta of (6), weight of |lambda_u|^2 / 2 against the sum of a user's losses, in training

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,14 @@ from palate.methods.layers import Residual
 #: Start and bound of the scale of cosines, as in CLIP.
 COSINE_SCALE = 1 / 0.07
 MOST_SCALE = 100.0
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """The distinct prompts (P, D) of comparisons, and which of them each (...) answers."""
+
+    prompts: Tensor
+    place: Tensor
 
 
 class Geometry(nn.Module, ABC):
@@ -38,7 +47,7 @@ class Geometry(nn.Module, ABC):
         """The layers that read features."""
 
     @abstractmethod
-    def evidence(self, chosen: Tensor, rejected: Tensor, prompt: Tensor | None) -> Tensor:
+    def evidence(self, chosen: Tensor, rejected: Tensor, asked: Asked | None) -> Tensor:
         """Rows (..., E) of comparisons of standardised hidden states (..., D)."""
 
     @abstractmethod
@@ -73,9 +82,9 @@ class IdealPoint(Geometry):
         """f's."""
         return self.project.reading
 
-    def evidence(self, chosen: Tensor, rejected: Tensor, prompt: Tensor | None) -> Tensor:
+    def evidence(self, chosen: Tensor, rejected: Tensor, asked: Asked | None) -> Tensor:
         """Both responses' places, (..., 2 d)."""
-        del prompt
+        del asked
         return torch.cat([self.project(chosen), self.project(rejected)], dim=-1)
 
     def margins(self, rows: Tensor, weight: Tensor) -> Tensor:
@@ -132,10 +141,10 @@ class Angle(Geometry):
     def _prototypes(self, prompt: Tensor) -> Tensor:
         return torch.stack([part(prompt) for part in self.parts], dim=-2)
 
-    def evidence(self, chosen: Tensor, rejected: Tensor, prompt: Tensor | None) -> Tensor:
+    def evidence(self, chosen: Tensor, rejected: Tensor, asked: Asked | None) -> Tensor:
         """Inner products that cosines are made of: (..., k) of the pair, then (..., k k)."""
-        assert prompt is not None
-        places = self._prototypes(prompt)
+        assert asked is not None
+        places = self._prototypes(asked.prompts)[asked.place]
         toward = F.normalize(self.project(chosen), dim=-1)
         away = F.normalize(self.project(rejected), dim=-1)
         inner = torch.einsum("...kd,...d->...k", places, toward - away)
