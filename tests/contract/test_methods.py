@@ -324,7 +324,7 @@ OWN_WORLDS: dict[str, tuple[Callable[[], Planted], dict[str, Any]]] = {
     "pref": (plant_factors, {"bases": 3}),
     "lore": (plant_convex, {"bases": 3}),
     "pal": (plant_ideal_points, {"hidden": 4, "dimensions": 8, "learning_rate": 0.03}),
-    "pal-B": (plant_angles, {"hidden": 4, "dimensions": 8, "learning_rate": 0.01}),
+    "pal-B": (plant_angles, {"hidden": 4, "dimensions": 8, "learning_rate": 0.01, "steps": 1200}),
 }
 
 
@@ -343,8 +343,8 @@ def test_a_world_of_the_methods_own_assumptions_is_recovered(case: str) -> None:
     seen, unseen = world.true_accuracy()
     assert figures.seen.accuracy.mean > seen - 0.04
     assert figures.unseen.accuracy.mean > unseen - 0.055
-    few = [figures.few_shot[n].accuracy.mean for n in (0, 3, 20)]
-    assert few == sorted(few)
+    none, three, twenty = (figures.few_shot[n].accuracy.mean for n in (0, 3, 20))
+    assert twenty > max(none, three) + 0.01  # three answers alone may say less than the population
 
 
 def test_every_personal_method_has_a_world_of_its_own() -> None:

@@ -13,6 +13,11 @@ from palate.types import PairBatch
 ROUNDS = 10
 #: Most entries of the dense matrix; the pairs answered by most users are taken.
 ENTRIES = 50_000_000
+#: Up to this many users or pairs the decomposition is exact; past it, by orthogonal iteration with
+#: SPARE columns more than asked for, ITERATIONS times.
+EXACT = 1024
+SPARE = 8
+ITERATIONS = 4
 #: A margin is about four times a probability's distance from one half.
 LOGIT = 4.0
 
@@ -21,7 +26,7 @@ LOGIT = 4.0
 class Factors:
     """users: (U, K) user vectors. pairs: (B, K) each comparison's factor, chosen minus rejected.
 
-    singular_values: (min(U, P),) of the filled matrix, largest first, whose elbow tells K.
+    singular_values: of the filled matrix, largest first, whose elbow tells K.
     """
 
     users: Tensor
@@ -29,7 +34,7 @@ class Factors:
     singular_values: Tensor
 
 
-def factorise_answers(pairs: PairBatch, bases: int) -> Factors | None:
+def factorise_answers(pairs: PairBatch, bases: int, generator: torch.Generator) -> Factors | None:
     """Truncated SVD of the answers: user . pair is about the margin; None without shared pairs.
 
     The matrix holds +1/2 where a user preferred a pair's first response, -1/2 where the other, and
@@ -43,10 +48,10 @@ def factorise_answers(pairs: PairBatch, bases: int) -> Factors | None:
         return None
     filled = torch.where(known, answers, torch.zeros(()))
     for _ in range(ROUNDS):
-        left, values = _left_factors(filled, bases)
+        left, values = _left_factors(filled, bases, generator)
         low_rank = left @ (left.T @ filled)
         filled = torch.where(known, answers, low_rank.clamp(-0.5, 0.5))
-    left, values = _left_factors(filled, bases)
+    left, values = _left_factors(filled, bases, generator)
     root = values[:bases].clamp_min(1e-6).sqrt()
     right = filled.T @ left / root  # V S / sqrt(S)
     scale = LOGIT**0.5
@@ -83,8 +88,21 @@ def _matrix(pairs: PairBatch) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
     return answers, known, column, sign
 
 
-def _left_factors(matrix: Tensor, bases: int) -> tuple[Tensor, Tensor]:
-    """Leading left singular vectors (U, K) and all singular values, from the smaller side."""
+def _left_factors(matrix: Tensor, bases: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Leading left singular vectors (U, K) and singular values, largest first.
+
+    All values from the smaller side where it is small; else the leading ones by orthogonal
+    iteration (Halko, Martinsson and Tropp, 2011).
+    """
+    if min(matrix.shape) > EXACT:
+        basis = torch.randn(matrix.shape[1], bases + SPARE, generator=generator)
+        for _ in range(ITERATIONS):
+            basis = matrix.T @ torch.linalg.qr(matrix @ basis).Q
+        left = torch.linalg.qr(matrix @ basis).Q
+        within = left.T @ matrix
+        squares, vectors = torch.linalg.eigh(within @ within.T)
+        values = squares.flip(0).clamp_min(0).sqrt()
+        return (left @ vectors.flip(1))[:, :bases], values
     if matrix.shape[0] <= matrix.shape[1]:
         squares, vectors = torch.linalg.eigh(matrix @ matrix.T)
         values = squares.flip(0).clamp_min(0).sqrt()

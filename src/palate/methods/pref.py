@@ -82,7 +82,8 @@ class PReF(Factorised):
         K = self.settings.bases
         draw_linear(self.head, generator)
         users = torch.randn(pairs.users, K, generator=generator)
-        factors = factorise_answers(pairs, K) if self.settings.start == "svd" else None
+        svd = self.settings.start == "svd"
+        factors = factorise_answers(pairs, K, generator) if svd else None
         delta = self.differences(pairs.features[pairs.chosen], pairs.features[pairs.rejected])
         covariance = delta.T @ delta / len(delta)
         with torch.no_grad():

@@ -16,6 +16,10 @@ from palate.types import PairBatch
 USERS, PAIRS, RANK = 150, 80, 3
 
 
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
 def batch(answers: list[list[tuple[int, int]]], texts: int = 200) -> PairBatch:
     """Each user's (chosen, rejected)."""
     counts = torch.tensor([0, *map(len, answers)])
@@ -40,7 +44,7 @@ def planted(seed: int = 0, each: int = 60) -> tuple[PairBatch, Tensor, NDArray[n
 
 
 def factors_of(pairs: PairBatch, bases: int) -> Factors:
-    found = factorise_answers(pairs, bases)
+    found = factorise_answers(pairs, bases, generator())
     assert found is not None
     return found
 
@@ -139,15 +143,15 @@ def test_the_smaller_side_decides_nothing(users: int) -> None:
 
 
 def test_without_shared_pairs_there_is_nothing_to_factorise() -> None:
-    assert factorise_answers(batch([[(0, 1), (2, 3)], [(4, 5), (6, 7)]]), 1) is None
+    assert factorise_answers(batch([[(0, 1), (2, 3)], [(4, 5), (6, 7)]]), 1, generator()) is None
     # A user who repeats an answer shares it with nobody.
-    assert factorise_answers(batch([[(0, 1), (0, 1), (1, 0)], [(4, 5)]]), 1) is None
+    assert factorise_answers(batch([[(0, 1), (0, 1), (1, 0)], [(4, 5)]]), 1, generator()) is None
 
 
 def test_fewer_shared_pairs_or_users_than_bases_are_too_few() -> None:
     shared = [(0, 1), (2, 3)]
-    assert factorise_answers(batch([shared] * 9), 3) is None
-    assert factorise_answers(batch([shared, shared]), 2) is not None
+    assert factorise_answers(batch([shared] * 9), 3, generator()) is None
+    assert factorise_answers(batch([shared, shared]), 2, generator()) is not None
 
 
 def test_repeated_answers_are_averaged() -> None:
@@ -184,3 +188,13 @@ def test_pairs_answered_by_most_users_are_taken(monkeypatch: pytest.MonkeyPatch)
     assert len(factors.singular_values) == 2
     assert torch.equal(factors.pairs[0], torch.zeros(1))  # (0, 1) has two users, the others three
     assert bool((factors.pairs[1:5] != 0).all())
+
+
+def test_a_large_matrix_is_decomposed_by_iteration_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = torch.randn(40, 3, generator=generator()) @ torch.randn(3, 60, generator=generator())
+    matrix += 0.01 * torch.randn(40, 60, generator=generator())
+    exact, values = factorisation._left_factors(matrix, 3, generator())
+    monkeypatch.setattr(factorisation, "EXACT", 10)
+    found, leading = factorisation._left_factors(matrix, 3, generator())
+    torch.testing.assert_close(leading[:3], values[:3], rtol=1e-3, atol=1e-3)
+    assert torch.linalg.svdvals(exact.T @ found).min() > 0.999

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from palate.methods.prototypes import MOST_SCALE, Angle, Geometry, IdealPoint
+from palate.methods.prototypes import MOST_SCALE, Angle, Asked, Geometry, IdealPoint
 
 WIDTH, HIDDEN, PLACES, K = 6, 5, 4, 3
 KINDS = [IdealPoint, Angle]
@@ -33,6 +33,11 @@ def texts(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     return tuple(torch.randn(3, count, WIDTH, generator=generator).double().unbind())  # type: ignore[return-value]
 
 
+def read(geometry: Geometry, chosen: Tensor, rejected: Tensor, prompt: Tensor) -> Tensor:
+    """Rows of comparisons with a prompt each."""
+    return geometry.evidence(chosen, rejected, Asked(prompt, torch.arange(len(prompt))))
+
+
 def weights(users: int, seed: int = 5) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return (2 * torch.randn(users, K, generator=generator)).softmax(-1).double()
@@ -42,7 +47,7 @@ def weights(users: int, seed: int = 5) -> Tensor:
 def test_slopes_are_those_of_autograd(kind: type[IdealPoint] | type[Angle]) -> None:
     """For weights anywhere, not on the simplex alone."""
     geometry = make(kind)
-    rows = geometry.evidence(*texts(7, 1)).detach()
+    rows = read(geometry, *texts(7, 1)).detach()
     user = torch.tensor([0, 0, 1, 1, 1, 2, 2])
     weight = (1.7 * weights(3)).requires_grad_()
     margin, slope = geometry.slopes(rows, user, weight)
@@ -57,7 +62,7 @@ def test_slopes_are_those_of_autograd(kind: type[IdealPoint] | type[Angle]) -> N
 def test_slopes_bring_the_margins_of_training(kind: type[IdealPoint] | type[Angle]) -> None:
     """margins() over (u, n) and slopes() over (B,) are one formula in two shapes."""
     geometry = make(kind)
-    rows = geometry.evidence(*texts(8, 2))
+    rows = read(geometry, *texts(8, 2))
     weight = weights(2)
     by_user = geometry.margins(rows.view(2, 4, -1), weight)
     flat, _ = geometry.slopes(rows, torch.arange(2).repeat_interleave(4), weight)
@@ -69,9 +74,7 @@ def test_margins_are_differences_of_rewards(kind: type[IdealPoint] | type[Angle]
     geometry = make(kind)
     chosen, rejected, prompt = texts(9, 3)
     weight = weights(9)
-    margin, _ = geometry.slopes(
-        geometry.evidence(chosen, rejected, prompt), torch.arange(9), weight
-    )
+    margin, _ = geometry.slopes(read(geometry, chosen, rejected, prompt), torch.arange(9), weight)
     better, worse = (geometry.rewards(side, prompt, weight) for side in (chosen, rejected))
     torch.testing.assert_close(margin, better - worse)
 
@@ -81,8 +84,8 @@ def test_swapping_the_responses_negates_the_margin(kind: type[IdealPoint] | type
     geometry = make(kind)
     chosen, rejected, prompt = texts(5, 4)
     user, weight = torch.zeros(5, dtype=torch.long), weights(1)
-    one, slope = geometry.slopes(geometry.evidence(chosen, rejected, prompt), user, weight)
-    two, back = geometry.slopes(geometry.evidence(rejected, chosen, prompt), user, weight)
+    one, slope = geometry.slopes(read(geometry, chosen, rejected, prompt), user, weight)
+    two, back = geometry.slopes(read(geometry, rejected, chosen, prompt), user, weight)
     torch.testing.assert_close(one, -two)
     torch.testing.assert_close(slope, -back)
 
@@ -116,8 +119,8 @@ def test_the_angle_is_a_scaled_cosine_to_the_users_point_for_the_prompt() -> Non
 def test_only_the_angle_reads_the_prompt(kind: type[IdealPoint] | type[Angle]) -> None:
     geometry = make(kind)
     chosen, rejected, prompt = texts(4, 8)
-    one = geometry.evidence(chosen, rejected, prompt)
-    other = geometry.evidence(chosen, rejected, prompt + 1)
+    one = read(geometry, chosen, rejected, prompt)
+    other = read(geometry, chosen, rejected, prompt + 1)
     assert torch.equal(one, other) == (kind is IdealPoint)
 
 
