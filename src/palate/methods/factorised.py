@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from palate.methods.base import Margins, Method
+from palate.methods.layers import linear
+from palate.methods.settings import MethodSettings
 from palate.types import PairBatch, RewardDistribution, UserPosterior, WeightDistribution
 
 
@@ -48,6 +50,32 @@ class Factorised(Method):
             return Margins(mean, None)
         covered = torch.einsum("bk,bkl->bl", delta, weights.covariance[user])
         return Margins(mean, (covered * delta).sum(-1).clamp_min(0))
+
+
+class LinearBases(Factorised):
+    """Basis rewards that are linear in the hidden state, one column of the head each."""
+
+    def __init__(self, settings: MethodSettings, width: int, bases: int) -> None:
+        super().__init__(settings, width)
+        self.head = linear(width, bases, bias=False)
+
+    def feature_layers(self) -> list[nn.Linear]:
+        """The head."""
+        return [self.head]
+
+    def delta(self, features: Tensor, chosen: Tensor, rejected: Tensor) -> Tensor:
+        """Differences of basis rewards (..., K) of rows (...) of features, before temperature."""
+        difference: Tensor = self.head(self.differences(features[chosen], features[rejected]))
+        return difference
+
+    def evidence(self, pairs: PairBatch) -> Tensor:
+        """Differences of basis rewards, (B, K)."""
+        return self.delta(pairs.features, pairs.chosen, pairs.rejected)
+
+    def basis_rewards(self, features: Tensor) -> Tensor:
+        """R: features (..., D) -> rewards (..., K)."""
+        rewards: Tensor = self.head(self.differences(features, self.centre))
+        return rewards * self.temperature
 
 
 def _square_root(covariance: Tensor) -> Tensor:

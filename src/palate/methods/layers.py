@@ -32,6 +32,12 @@ def dropout(values: Tensor, rate: float, generator: torch.Generator) -> Tensor:
     return values * kept / (1 - rate)
 
 
+def gelu_slope(values: Tensor) -> Tensor:
+    """The derivative of GELU: Phi(t) + t phi(t)."""
+    bell = torch.exp(-values.square() / 2) / math.sqrt(2 * math.pi)
+    return 0.5 * (1 + torch.erf(values / math.sqrt(2))) + values * bell
+
+
 class Perceptron(nn.Module):
     """Two layers with a GELU between: (..., inputs) -> (..., outputs)."""
 

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from palate.maths import bradley_terry_loss
 from palate.methods.base import Step
-from palate.methods.factorised import Factorised
-from palate.methods.layers import draw_linear, linear
+from palate.methods.factorised import LinearBases
+from palate.methods.layers import draw_linear
 from palate.methods.settings import MethodSettings, TrainingSettings
 from palate.methods.simplex import likeliest_weights
 from palate.types import Evidence, PairBatch, UserPosterior, WeightDistribution
@@ -45,7 +45,7 @@ class LoReSettings(TrainingSettings):
         return super().search_space() | {"bases": (8, 4, 16), "gain": (1.0, 0.1)}
 
 
-class LoRe(Factorised):
+class LoRe(LinearBases):
     """margin = (e+ - e-) V w_u with V (D, K) linear and w_u = softmax(logits_u).
 
     V and the seen users' logits are trained by their joint likelihood. An unseen user gets the
@@ -64,8 +64,7 @@ class LoRe(Factorised):
     settings: LoReSettings
 
     def __init__(self, settings: LoReSettings, width: int) -> None:
-        super().__init__(settings, width)
-        self.head = linear(width, settings.bases, bias=False)
+        super().__init__(settings, width, settings.bases)
         self.register_buffer("population", torch.full((settings.bases,), 1 / settings.bases))
         self.register_parameter("users", None)
 
@@ -80,16 +79,11 @@ class LoRe(Factorised):
         delta = self.differences(pairs.features[pairs.chosen], pairs.features[pairs.rejected])
         self._reference = delta.mean(0)
 
-    def feature_layers(self) -> list[nn.Linear]:
-        """The head."""
-        return [self.head]
-
     def loss(self, step: Step, generator: torch.Generator) -> Tensor:
         """Joint -log likelihood of bases and users, and the optional pull."""
         del generator
         assert self.users is not None
-        features = step.features
-        delta = self.head(self.differences(features[step.chosen], features[step.rejected]))
+        delta = self.delta(step.features, step.chosen, step.rejected)
         weight = self.users[step.user].softmax(-1)
         loss = step.mean(bradley_terry_loss((weight[:, None] * delta).sum(-1)))
         if self.settings.pull > 0:
@@ -104,13 +98,6 @@ class LoRe(Factorised):
         self.population = self.users.detach().softmax(-1).mean(0)
         self.users = None
 
-    def evidence(self, pairs: PairBatch) -> Tensor:
-        """Differences of basis rewards, (B, K)."""
-        difference: Tensor = self.head(
-            self.differences(pairs.features[pairs.chosen], pairs.features[pairs.rejected])
-        )
-        return difference
-
     @torch.no_grad()
     def posterior(self, evidence: Evidence) -> UserPosterior:
         """The likeliest weights, (U, K); a point."""
@@ -121,11 +108,6 @@ class LoRe(Factorised):
 
         weight = likeliest_weights(evidence, self.population, margin_of)
         return UserPosterior(weight, None, evidence.counts)
-
-    def basis_rewards(self, features: Tensor) -> Tensor:
-        """R: features (..., D) -> rewards (..., K)."""
-        rewards: Tensor = self.head(self.differences(features, self.centre))
-        return rewards * self.temperature
 
     def weights(self, posterior: UserPosterior) -> WeightDistribution:
         """The convex weights, without uncertainty."""

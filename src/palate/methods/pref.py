@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from palate.maths import bradley_terry_loss
 from palate.methods.base import Step
 from palate.methods.factorisation import factorise_answers
-from palate.methods.factorised import Factorised
+from palate.methods.factorised import LinearBases
 from palate.methods.laplace import logistic_mode
-from palate.methods.layers import draw_linear, linear
+from palate.methods.layers import draw_linear
 from palate.methods.settings import MethodSettings, TrainingSettings
 from palate.types import Evidence, PairBatch, UserPosterior, WeightDistribution
 
@@ -48,7 +48,7 @@ class PReFSettings(TrainingSettings):
         return super().search_space() | {"bases": (8, 4, 16), "l2": (1.0, 0.3, 3.0, 10.0)}
 
 
-class PReF(Factorised):
+class PReF(LinearBases):
     """P = sigmoid(lambda_u . (phi(x, a) - phi(x, b))), phi linear, lambda_u unconstrained; (4).
 
     Started from a factorisation of the answers, trained by maximum likelihood on bases and users
@@ -68,8 +68,7 @@ class PReF(Factorised):
     settings: PReFSettings
 
     def __init__(self, settings: PReFSettings, width: int) -> None:
-        super().__init__(settings, width)
-        self.head = linear(width, settings.bases, bias=False)
+        super().__init__(settings, width, settings.bases)
         self.register_buffer("started_by_svd", torch.tensor(False))
         self.register_parameter("users", None)
 
@@ -98,16 +97,11 @@ class PReF(Factorised):
                 self.head.weight[: axes.shape[1]].copy_(axes.T / self.width**0.5)
         self.users = nn.Parameter(users)
 
-    def feature_layers(self) -> list[nn.Linear]:
-        """The head."""
-        return [self.head]
-
     def loss(self, step: Step, generator: torch.Generator) -> Tensor:
         """Joint -log likelihood and L2 on the user vectors; (5)."""
         del generator
         assert self.users is not None
-        features = step.features
-        delta = self.head(self.differences(features[step.chosen], features[step.rejected]))
+        delta = self.delta(step.features, step.chosen, step.rejected)
         user = self.users[step.user]
         loss = step.mean(bradley_terry_loss((user[:, None] * delta).sum(-1)))
         penalty = user.square().sum(-1) / self._counts[step.user]
@@ -118,13 +112,6 @@ class PReF(Factorised):
         del pairs
         self.users = None
 
-    def evidence(self, pairs: PairBatch) -> Tensor:
-        """Differences of basis rewards, (B, K)."""
-        difference: Tensor = self.head(
-            self.differences(pairs.features[pairs.chosen], pairs.features[pairs.rejected])
-        )
-        return difference
-
     @torch.no_grad()
     def posterior(self, evidence: Evidence) -> UserPosterior:
         """Mode (U, K) of (6) with the inverse of its Hessian (8)."""
@@ -133,11 +120,6 @@ class PReF(Factorised):
         covariance = mode.covariance
         variance = covariance.diagonal(dim1=-2, dim2=-1)
         return UserPosterior(mode.mean, variance, evidence.counts, covariance)
-
-    def basis_rewards(self, features: Tensor) -> Tensor:
-        """R: phi of features (..., D) -> (..., K)."""
-        rewards: Tensor = self.head(self.differences(features, self.centre))
-        return rewards * self.temperature
 
     def weights(self, posterior: UserPosterior) -> WeightDistribution:
         """lambda_u with its covariance, times `spread`."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from palate.methods.layers import Residual
+from palate.methods.layers import Residual, gelu_slope
 
 #: Start and bound of the scale of cosines, as in CLIP.
 COSINE_SCALE = 1 / 0.07
@@ -99,10 +99,7 @@ class IdealPoint(Geometry):
         inner = weight @ first + self.project.first.bias
         skipped = self.project.skip(self.prototypes)
         ideal = self.project.second(F.gelu(inner)) + weight @ skipped
-        # gelu'(t) = Phi(t) + t phi(t)
-        bell = torch.exp(-inner.square() / 2) / math.sqrt(2 * math.pi)
-        bent = 0.5 * (1 + torch.erf(inner / math.sqrt(2))) + inner * bell
-        by_weight = (bent[:, None, :] * first) @ self.project.second.weight.T
+        by_weight = (gelu_slope(inner)[:, None, :] * first) @ self.project.second.weight.T
         by_weight = by_weight + skipped
         chosen, rejected = (part - ideal[user] for part in rows.chunk(2, dim=-1))
         near, far = _distance(chosen), _distance(rejected)

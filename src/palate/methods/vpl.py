@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from palate.maths import bradley_terry_loss
 from palate.methods.base import Margins, Method, Step
-from palate.methods.layers import Perceptron, draw_linear, linear
+from palate.methods.layers import Perceptron, draw_linear, gelu_slope, linear
 from palate.methods.padding import chunks, padded
 from palate.methods.references import divide
 from palate.methods.settings import MethodSettings, TrainingSettings
@@ -160,10 +160,7 @@ class VPL(Method):
         """Rewards (n,) and their derivatives (n, d) by z (n, d)."""
         inner = read + self.from_latent(z)
         rewards = self._rewards(read, z)
-        # gelu'(t) = Phi(t) + t phi(t)
-        normal = torch.exp(-inner.square() / 2) / math.sqrt(2 * math.pi)
-        slope = 0.5 * (1 + torch.erf(inner / math.sqrt(2))) + inner * normal
-        by_z = (slope * self.to_reward.weight[0]) @ self.from_latent.weight
+        by_z = (gelu_slope(inner) * self.to_reward.weight[0]) @ self.from_latent.weight
         return rewards, by_z * self.temperature
 
     @torch.no_grad()
