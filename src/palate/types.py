@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -128,15 +129,22 @@ class Evidence:
         """U, the number of users."""
         return len(self.offsets) - 1
 
-    @property
+    @cached_property
     def counts(self) -> Tensor:
         """(U,) answers of each user."""
         return self.offsets.diff()
 
-    @property
+    @cached_property
     def user(self) -> Tensor:
         """(B,) the user of each answer."""
         return torch.repeat_interleave(torch.arange(self.users), self.counts)
+
+    def of(self, users: Tensor) -> Evidence:
+        """The answers of some users (u,), in that order."""
+        counts = self.counts[users]
+        offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        start = (self.offsets[users] - offsets[:-1]).repeat_interleave(counts)
+        return Evidence(self.rows[start + torch.arange(len(start))], offsets)
 
     def sums(self) -> Tensor:
         """(U, E) the rows summed over each user's answers."""

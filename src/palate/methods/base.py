@@ -105,11 +105,11 @@ class Method(nn.Module, ABC):
 
     def differences(self, chosen: Tensor, rejected: Tensor) -> Tensor:
         """Standardised differences of hidden states (..., D)."""
-        return (chosen - rejected) * self.scale[1]
+        return (chosen - rejected).mul_(self.scale[1])
 
     def texts(self, features: Tensor) -> Tensor:
         """Standardised hidden states (..., D)."""
-        return (features - self.centre) * self.scale[0]
+        return (features - self.centre).mul_(self.scale[0])
 
     @abstractmethod
     def initialise(self, pairs: PairBatch, generator: torch.Generator) -> None:

@@ -101,14 +101,14 @@ class LoRe(LinearBases):
     @torch.no_grad()
     def posterior(self, evidence: Evidence) -> UserPosterior:
         """The likeliest weights, (U, K); a point."""
-        user, delta = evidence.user, evidence.rows
-
-        def margin_of(weight: Tensor) -> tuple[Tensor, Tensor]:
-            return (weight[user] * delta).sum(-1), delta
-
-        weight = likeliest_weights(evidence, self.population, margin_of)
+        weight = likeliest_weights(evidence, self.population, _linear_margins)
         return UserPosterior(weight, None, evidence.counts)
 
     def weights(self, posterior: UserPosterior) -> WeightDistribution:
         """The convex weights, without uncertainty."""
         return WeightDistribution(posterior.mean, None)
+
+
+def _linear_margins(answers: Evidence, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """w . delta and its derivative delta."""
+    return (weight[answers.user] * answers.rows).sum(-1), answers.rows

@@ -116,9 +116,9 @@ class PAL(Method):
         if self.settings.reads_prompts:
             distinct, place = torch.unique(_known(prompt), return_inverse=True)
             asked = Asked(self.texts(features[distinct]), place)
-        return self.geometry.evidence(
-            self.texts(features[chosen]), self.texts(features[rejected]), asked
-        )
+        distinct, place = torch.unique(torch.stack([chosen, rejected]), return_inverse=True)
+        toward, away = self.geometry.project(self.texts(features[distinct]))[place]
+        return self.geometry.evidence(toward, away, asked)
 
     def evidence(self, pairs: PairBatch) -> Tensor:
         """What the geometry reads of comparisons, (B, E)."""
@@ -127,10 +127,9 @@ class PAL(Method):
     @torch.no_grad()
     def posterior(self, evidence: Evidence) -> UserPosterior:
         """The likeliest weights, (U, k); a point."""
-        user, rows = evidence.user, evidence.rows
 
-        def margin_of(weight: Tensor) -> tuple[Tensor, Tensor]:
-            return self.geometry.slopes(rows, user, weight)
+        def margin_of(answers: Evidence, weight: Tensor) -> tuple[Tensor, Tensor]:
+            return self.geometry.slopes(answers.rows, answers.user, weight)
 
         weight = likeliest_weights(evidence, self.population, margin_of)
         return UserPosterior(weight, None, evidence.counts)

@@ -31,6 +31,7 @@ class Geometry(nn.Module, ABC):
     A response is read into a vector (..., d), a comparison into a row of evidence (..., E).
     """
 
+    project: Residual
     log_scale: nn.Parameter
 
     @property
@@ -48,7 +49,7 @@ class Geometry(nn.Module, ABC):
 
     @abstractmethod
     def evidence(self, chosen: Tensor, rejected: Tensor, asked: Asked | None) -> Tensor:
-        """Rows (..., E) of comparisons of standardised hidden states (..., D)."""
+        """Rows (..., E) of comparisons of responses' places (..., d)."""
 
     @abstractmethod
     def margins(self, rows: Tensor, weight: Tensor) -> Tensor:
@@ -85,7 +86,7 @@ class IdealPoint(Geometry):
     def evidence(self, chosen: Tensor, rejected: Tensor, asked: Asked | None) -> Tensor:
         """Both responses' places, (..., 2 d)."""
         del asked
-        return torch.cat([self.project(chosen), self.project(rejected)], dim=-1)
+        return torch.cat([chosen, rejected], dim=-1)
 
     def margins(self, rows: Tensor, weight: Tensor) -> Tensor:
         """How much nearer chosen is than rejected."""
@@ -142,8 +143,8 @@ class Angle(Geometry):
         """Inner products that cosines are made of: (..., k) of the pair, then (..., k k)."""
         assert asked is not None
         places = self._prototypes(asked.prompts)[asked.place]
-        toward = F.normalize(self.project(chosen), dim=-1)
-        away = F.normalize(self.project(rejected), dim=-1)
+        toward = F.normalize(chosen, dim=-1)
+        away = F.normalize(rejected, dim=-1)
         inner = torch.einsum("...kd,...d->...k", places, toward - away)
         gram = places @ places.mT
         return torch.cat([inner, gram.flatten(-2)], dim=-1)

@@ -10,14 +10,14 @@ from torch.nn import functional as F
 
 from palate.types import Evidence
 
-#: Weights (U, K) -> margins (B,) of the answers and their derivatives (B, K) by the weights.
-MarginOf = Callable[[Tensor], tuple[Tensor, Tensor]]
+#: Weights (U, K) -> margins (B,) of their answers and the derivatives (B, K) by the weights.
+MarginOf = Callable[[Evidence, Tensor], tuple[Tensor, Tensor]]
 
 ROUNDS = 20
 #: Longest step of a logit: beyond it lie vertices, from which no slope leads back.
-REACH = 1.0
+REACH = 2.0
 #: Nats an answer: a user whose step gains less stays there.
-TOLERANCE = 1e-4
+TOLERANCE = 3e-4
 #: Damping of the first round, its least, and by what it changes after a step.
 DAMPING = 0.1
 LEAST_DAMPING = 1e-3
@@ -32,44 +32,60 @@ def likeliest_weights(evidence: Evidence, start: Tensor, margin_of: MarginOf) ->
     loses likelihood is not taken. There is no regulariser, so logits may grow for ever; ROUNDS
     bounds them. start: (K,) weights of a user without answers.
     """
-    user, users = evidence.user, evidence.users
-    logits = start.log().expand(users, -1).clone()
-    damping = logits.new_full((users,), DAMPING)
-    count = evidence.counts.clamp_min(1)
-    eye = torch.eye(logits.shape[1], dtype=logits.dtype)
-    weight = logits.softmax(-1)
-    margin, slope = margin_of(weight)
-    value = _loss(margin, user, users)
-    done = evidence.counts == 0
+    found = start.expand(evidence.users, -1).clone()
+    moving = torch.nonzero(evidence.counts)[:, 0]
+    part = evidence.of(moving)
+    logits, weight = start.log().expand(part.users, -1), found[moving]
+    damping = logits.new_full((part.users,), DAMPING)
+    margin, slope = margin_of(part, weight)
+    value = _loss(margin, part)
+    done = torch.zeros_like(moving, dtype=torch.bool)
     for _ in range(ROUNDS):
-        within = weight[user] * slope
-        by_logit = within - weight[user] * within.sum(-1, keepdim=True)
-        wrong = torch.sigmoid(-margin)
-        gradient = logits.new_zeros(logits.shape).index_add(0, user, -wrong[:, None] * by_logit)
-        curved = (wrong * (1 - wrong))[:, None, None] * by_logit[:, :, None] * by_logit[:, None, :]
-        hessian = logits.new_zeros(users, *eye.shape).index_add(0, user, curved)
-        # Logits are free up to a constant: a share of the answers' number keeps the solve regular.
-        ridge = (damping * count)[:, None, None] * eye
-        step = torch.linalg.solve(hessian + ridge, gradient)
+        step = _newton_step(part, weight, margin, slope, damping)
         length = step.abs().amax(-1, keepdim=True)
         tried = logits - step * (REACH / length.clamp_min(REACH))
         tried_weight = tried.softmax(-1)
-        tried_margin, tried_slope = margin_of(tried_weight)
-        found = _loss(tried_margin, user, users)
-        better = (found <= value) & ~done
+        tried_margin, tried_slope = margin_of(part, tried_weight)
+        tried_value = _loss(tried_margin, part)
+        better = (tried_value <= value) & ~done
+        done |= better & (value - tried_value < TOLERANCE * part.counts)
         damping = torch.where(better, damping * SHRINK, damping * GROWTH).clamp_min(LEAST_DAMPING)
         logits = torch.where(better[:, None], tried, logits)
         weight = torch.where(better[:, None], tried_weight, weight)
-        kept = better[user]
+        kept = better[part.user]
         margin = torch.where(kept, tried_margin, margin)
         slope = torch.where(kept[:, None], tried_slope, slope)
-        done |= better & (value - found < TOLERANCE * count)
-        value = torch.where(better, found, value)
+        value = torch.where(better, tried_value, value)
+        found[moving] = weight
         if bool(done.all()):
             break
-    return weight
+        if 2 * int(done.sum()) >= len(done):  # fewer copies than one for every user
+            going, rows = ~done, ~done[part.user]
+            moving, part = moving[going], part.of(torch.nonzero(going)[:, 0])
+            logits, weight, damping, value = (
+                kept[going] for kept in (logits, weight, damping, value)
+            )
+            margin, slope, done = margin[rows], slope[rows], done[going]
+    return found
 
 
-def _loss(margin: Tensor, user: Tensor, users: int) -> Tensor:
+def _newton_step(
+    evidence: Evidence, weight: Tensor, margin: Tensor, slope: Tensor, damping: Tensor
+) -> Tensor:
+    """(U, K) solution of the damped Gauss-Newton equations in the logits."""
+    user, K = evidence.user, weight.shape[1]
+    within = weight[user] * slope
+    by_logit = within - weight[user] * within.sum(-1, keepdim=True)
+    wrong = torch.sigmoid(-margin)
+    gradient = weight.new_zeros(weight.shape).index_add(0, user, -wrong[:, None] * by_logit)
+    curved = (wrong * (1 - wrong))[:, None, None] * by_logit[:, :, None] * by_logit[:, None, :]
+    hessian = weight.new_zeros(len(weight), K, K).index_add(0, user, curved)
+    # Logits are free up to a constant: a share of the answers' number keeps the solve regular.
+    ridge = (damping * evidence.counts)[:, None, None] * torch.eye(K)
+    step: Tensor = torch.linalg.solve(hessian + ridge, gradient)
+    return step
+
+
+def _loss(margin: Tensor, evidence: Evidence) -> Tensor:
     """(U,) -sum log sigmoid(margin) of each user's answers."""
-    return margin.new_zeros(users).index_add(0, user, -F.logsigmoid(margin))
+    return margin.new_zeros(evidence.users).index_add(0, evidence.user, -F.logsigmoid(margin))

@@ -35,7 +35,8 @@ def texts(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def read(geometry: Geometry, chosen: Tensor, rejected: Tensor, prompt: Tensor) -> Tensor:
     """Rows of comparisons with a prompt each."""
-    return geometry.evidence(chosen, rejected, Asked(prompt, torch.arange(len(prompt))))
+    asked = Asked(prompt, torch.arange(len(prompt)))
+    return geometry.evidence(geometry.project(chosen), geometry.project(rejected), asked)
 
 
 def weights(users: int, seed: int = 5) -> Tensor:
@@ -145,7 +146,7 @@ def test_a_response_at_the_ideal_point_has_a_finite_slope() -> None:
     assert isinstance(geometry, IdealPoint)
     weight = weights(1)
     at = weight @ geometry.prototypes
-    rows = geometry.evidence(at, texts(1, 1)[0], None)
+    rows = geometry.evidence(geometry.project(at), geometry.project(texts(1, 1)[0]), None)
     margin, slope = geometry.slopes(rows, torch.zeros(1, dtype=torch.long), weight)
     assert bool(torch.isfinite(margin).all())
     assert bool(torch.isfinite(slope).all())

@@ -21,10 +21,9 @@ START = torch.tensor([0.5, 0.3, 0.15, 0.05])
 
 def linear(evidence: Evidence, start: Tensor = START) -> Tensor:
     """LoRe's: margins w . delta."""
-    user, delta = evidence.user, evidence.rows
 
-    def margin_of(weight: Tensor) -> tuple[Tensor, Tensor]:
-        return (weight[user] * delta).sum(-1), delta
+    def margin_of(answers: Evidence, weight: Tensor) -> tuple[Tensor, Tensor]:
+        return (weight[answers.user] * answers.rows).sum(-1), answers.rows
 
     return likeliest_weights(evidence, start, margin_of)
 
