@@ -1,4 +1,4 @@
-"""Hashes that stand for users, texts and answers where their content must not be kept."""
+"""Hashes that stand for users and texts where their content must not be kept."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-from palate.types import Comparison, canonical
 
 
 def keys_of(names: Iterable[str], secret: str = "") -> Tensor:
@@ -24,14 +22,3 @@ def rows_of_keys(wanted: Tensor, table: Tensor) -> NDArray[np.int64]:
     """(n,) the row of each wanted key (n, 16) in a table of keys, -1 where it is not."""
     place = {row.tobytes(): i for i, row in enumerate(table.numpy())}
     return np.array([place.get(row.tobytes(), -1) for row in wanted.numpy()], dtype=np.int64)
-
-
-def answer_key(comparison: Comparison, *, swapped: bool = False) -> str:
-    """What makes an answer the same answer: prompt, chosen and rejected; or its opposite."""
-    first, second = comparison.chosen, comparison.rejected
-    texts = (comparison.prompt, second, first) if swapped else (comparison.prompt, first, second)
-    digest = hashlib.blake2b(digest_size=12)
-    for text in map(canonical, texts):
-        encoded = text.encode()
-        digest.update(len(encoded).to_bytes(8, "little") + encoded)
-    return digest.hexdigest()

@@ -13,17 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from palate.adaptation.profile import UserProfile, read_profile
+from palate.adaptation.profile import UserProfile
+from palate.adaptation.profiles import Profiles, Times
+from palate.adaptation.reader import Answers, Prompt, Reader, Responses
 from palate.card import CARD, EVALUATION, model_card
 from palate.data.comparisons import PreferenceData
 from palate.data.pairs import pairs_of_users
 from palate.data.splits import Split, SplitSettings, describe, divide_new, make_split
-from palate.errors import DataError, ModelError, PosteriorError, SettingsError
+from palate.errors import DataError, ModelError, SettingsError
 from palate.evaluation.evaluate import Evaluation, evaluate, evaluate_new
 from palate.features import BackboneSpec, FeatureSource, resolve_backbone
-from palate.features.spec import locate_again
 from palate.files import new_folder, refuse_existing, write_atomically
-from palate.keys import answer_key, keys_of, rows_of_keys
+from palate.keys import keys_of, rows_of_keys
 from palate.methods import Method, method_named
 from palate.progress import Progress
 from palate.ranking import rank
@@ -31,25 +32,7 @@ from palate.reading import check_table, read_texts
 from palate.settings import build
 from palate.storage import SeenUsers, identity_of, method_bytes, read_model, write_model
 from palate.tuning import learn
-from palate.types import (
-    Comparison,
-    Evidence,
-    Message,
-    PairBatch,
-    Ranking,
-    RewardDistribution,
-    Text,
-    as_text,
-    canonical,
-)
-
-#: Hidden states are of the order of 1; larger ones than this are a mistake, and overflow squares.
-LARGEST_STATE = 1e8
-
-TextLike = str | Sequence[Message | dict[str, str]]
-Prompt = TextLike | Tensor | None
-Responses = Sequence[TextLike] | Tensor
-Answers = PreferenceData | Iterable[Comparison] | tuple[Tensor, ...]
+from palate.types import Comparison, Ranking, RewardDistribution, as_text, canonical
 
 
 class PersonalRewardModel:
@@ -67,13 +50,15 @@ class PersonalRewardModel:
         report: dict[str, Any],
         *,
         backbone: BackboneSpec | None = None,
+        cache: Path | None = None,
     ) -> None:
         self.method = method
-        self.source = source
         self.seen = seen
         self.report = report
         self.backbone = source.local.spec if source else backbone
         self.identity = identity_of(method_bytes(method), self.backbone)
+        self.reader = Reader(method, self.backbone, source, cache)
+        self.users = Profiles(self.reader, self.identity)
 
     # -- training and keeping -----------------------------------------------------------------
 
@@ -160,50 +145,61 @@ class PersonalRewardModel:
     ) -> PersonalRewardModel:
         """Read a saved model. Its backbone is looked for when a text has to be read."""
         stored = read_model(Path(folder))
-        model = cls(stored.method, None, stored.seen, stored.report, backbone=stored.backbone)
-        model._cache = Path(cache) if cache else None
-        return model
-
-    _cache: Path | None = None
+        where = Path(cache) if cache else None
+        return cls(
+            *(stored.method, None, stored.seen, stored.report),
+            backbone=stored.backbone,
+            cache=where,
+        )
 
     # -- one user -----------------------------------------------------------------------------
 
     def new_user(self) -> UserProfile:
         """A user of whom nothing is known: the population."""
-        return self._profile(self._evidence_of(_no_pairs(self.method.width)))
+        return self.users.new()
 
     def adapt(
         self,
         answers: Answers,
         user: UserProfile | None = None,
         progress: Progress | None = None,
+        *,
+        times: Times | None = None,
     ) -> UserProfile:
         """A user's posterior after some answers, continuing `user` where given.
 
-        An answer that the profile holds already is evidence once: it is not taken in again.
+        An answer that the profile holds already is evidence once: it is not taken in again. `times`
+        are when they were given, UTC seconds since 1970, one for each or one for all; data with
+        timestamps has them. Raises `PosteriorError` for a profile of another model.
+        """
+        return self.users.add(self.new_user() if user is None else user, answers, times, progress)
+
+    def withdraw(
+        self, user: UserProfile, answers: PreferenceData | Iterable[Comparison | str]
+    ) -> UserProfile:
+        """The posterior as if some answers had never been given.
+
+        They are comparisons, or the keys of `user.answers`. Raises `PosteriorError` for one that
+        does not stand. Combining with another device does not bring them back; giving them does.
+        """
+        return self.users.withdraw(user, answers)
+
+    def age(
+        self, user: UserProfile, half_life: float | None, now: float | None = None
+    ) -> UserProfile:
+        """The posterior where an answer counts 2^(-age / half_life), in seconds, from now on.
+
+        now: UTC seconds since 1970; without it, the time of the newest answer. A half-life of None
+        lets all answers count whole again. Raises `PosteriorError` where an answer has no time.
+        """
+        return self.users.age(user, half_life, now)
+
+    def combine(self, one: UserProfile, other: UserProfile) -> UserProfile:
+        """The posterior of all answers that one user gave on two devices, each once.
+
         Raises `PosteriorError` for a profile of another model.
         """
-        user = self.new_user() if user is None else self.check(user)
-        if isinstance(answers, tuple):
-            pairs = PairBatch.of_pairs(*(tensor.float() for tensor in answers))
-            self._check_width(pairs.features)
-            rows = torch.cat([user.evidence, self._evidence_of(pairs)])
-            return self._profile(rows, user.answers, user.contradictory)
-        comparisons = list(answers)
-        known = set(user.answers)
-        fresh = {
-            key: comparison
-            for comparison in comparisons
-            if (key := answer_key(comparison)) not in known
-        }
-        texts = [(c.prompt, text) for c in fresh.values() for text in (c.chosen, c.rejected)]
-        features = self._encode(texts, progress)
-        prompts = self._encode_prompts([c.prompt for c in fresh.values()])
-        pairs = PairBatch.of_pairs(features[0::2], features[1::2], prompts)
-        keys = (*user.answers, *fresh)
-        opposite = sum(answer_key(c, swapped=True) in keys for c in fresh.values())
-        rows = torch.cat([user.evidence, self._evidence_of(pairs)])
-        return self._profile(rows, keys, user.contradictory + opposite)
+        return self.users.combine(one, other)
 
     def reward(
         self, prompt: Prompt, responses: Responses, user: UserProfile | None = None
@@ -214,14 +210,8 @@ class PersonalRewardModel:
         by themselves alone, and may be a hidden state (D,) too.
         """
         posterior = (self.new_user() if user is None else self.check(user)).posterior
-        if isinstance(responses, Tensor):
-            self._check_width(responses)
-            return self.method.reward(posterior, responses.float(), self._state_of(prompt))
-        if prompt is None or isinstance(prompt, Tensor):
-            raise DataError("a prompt's text is needed to read responses")
-        question = as_text(prompt)
-        features = self._encode([(question, as_text(response)) for response in responses])
-        return self.method.reward(posterior, features, self._state_of(question))
+        features = self.reader.responses(prompt, responses)
+        return self.method.reward(posterior, features, self.reader.state_of(prompt))
 
     def rank(
         self, prompt: Prompt, candidates: Responses, user: UserProfile | None = None
@@ -234,28 +224,15 @@ class PersonalRewardModel:
 
     def load_user(self, path: str | os.PathLike[str]) -> UserProfile:
         """Read a user's file; raises `PosteriorError` where it is of another model or damaged."""
-        saved = read_profile(path)
-        if saved.model != self.identity:
-            raise PosteriorError(
-                f"the user file {path} belongs to model {saved.model[:12]}, this is "
-                f"{self.identity[:12]}: adapt again from the user's answers"
-            )
-        expected = self.new_user().evidence.shape[1]
-        if saved.evidence.shape[1] != expected:
-            raise PosteriorError(
-                f"the user file {path} is damaged: its evidence has {saved.evidence.shape[1]} "
-                f"columns, not {expected}"
-            )
-        try:
-            return self._profile(saved.evidence, saved.answers, saved.contradictory)
-        except PosteriorError as error:
-            raise PosteriorError(f"the user file {path} is damaged: {error}") from error
+        return self.users.load(path)
+
+    def user_from_json(self, content: Mapping[str, Any]) -> UserProfile:
+        """A user from what `UserProfile.to_json` gave; raises as `load_user` does."""
+        return self.users.from_json(content)
 
     def check(self, user: UserProfile) -> UserProfile:
         """The profile itself; raises `PosteriorError` where it is of another model."""
-        if user.model != self.identity:
-            raise PosteriorError("the user's posterior belongs to another model")
-        return user
+        return self.users.check(user)
 
     # -- evaluation ---------------------------------------------------------------------------
 
@@ -274,9 +251,9 @@ class PersonalRewardModel:
         """
         if features is None:
             features = read_texts(
-                self._source(), data, type(self.method), self.method.settings, progress
+                self.reader.source(), data, type(self.method), self.method.settings, progress
             ).features
-        self._check_width(features)
+        features = self.reader.states(features)
         if self.is_training_data(data):
             return evaluate(self.method, features, self._training_split(data))
         user_rows = rows_of_keys(self._user_keys(data.user_ids), self.seen.user_keys)
@@ -305,75 +282,6 @@ class PersonalRewardModel:
 
     def _user_keys(self, user_ids: Sequence[str]) -> Tensor:
         return keys_of(user_ids, self.report["data"]["digest"])
-
-    # -- inside -------------------------------------------------------------------------------
-
-    def _encode(
-        self, texts: Sequence[tuple[Text, Text]], progress: Progress | None = None
-    ) -> Tensor:
-        if not texts:
-            return torch.zeros(0, self.method.width)
-        source = self._source()
-        if self.method.reads == "likelihood":
-            return source.log_likelihoods(texts, progress).features
-        return source.encode(texts, progress).features
-
-    def _encode_prompts(
-        self, prompts: Sequence[Text], progress: Progress | None = None
-    ) -> Tensor | None:
-        """(n, D) of prompts by themselves, for a method that reads them."""
-        if not self.method.settings.reads_prompts:
-            return None
-        if not prompts:
-            return torch.zeros(0, self.method.width)
-        return self._source().encode_prompts(prompts, progress).features
-
-    def _state_of(self, prompt: Prompt) -> Tensor | None:
-        """(D,) of one prompt by itself, for a method that reads it."""
-        if prompt is None or isinstance(prompt, Tensor):
-            return prompt
-        states = self._encode_prompts([as_text(prompt)])
-        return None if states is None else states[0]
-
-    def _source(self) -> FeatureSource:
-        if self.source is None:
-            if self.backbone is None:
-                raise ModelError("this model was trained on features: give hidden states, no texts")
-            self.source = FeatureSource(locate_again(self.backbone), self._cache)
-        return self.source
-
-    def _check_width(self, features: Tensor) -> None:
-        if features.ndim != 2 or features.shape[1] != self.method.width:
-            raise DataError(
-                f"hidden states are {tuple(features.shape)}; expected (n, {self.method.width})"
-            )
-        if not bool((features.abs() <= LARGEST_STATE).all()):
-            raise DataError(
-                f"hidden states hold numbers that are not finite, or beyond {LARGEST_STATE:g}"
-            )
-
-    @torch.no_grad()
-    def _evidence_of(self, pairs: PairBatch) -> Tensor:
-        return self.method.evidence(pairs)
-
-    def _profile(
-        self, rows: Tensor, answers: Sequence[str] = (), contradictory: int = 0
-    ) -> UserProfile:
-        posterior = self.method.posterior(Evidence(rows, torch.tensor([0, len(rows)])))
-        return UserProfile(
-            model=self.identity,
-            method=self.method.name,
-            evidence=rows,
-            posterior=posterior,
-            weights=self.method.weights(posterior),
-            answers=tuple(answers),
-            contradictory=contradictory,
-        )
-
-
-def _no_pairs(width: int) -> PairBatch:
-    nothing = torch.zeros(0, width)
-    return PairBatch.of_pairs(nothing, nothing, nothing)
 
 
 def _remember(method: Method, features: Tensor, split: Split) -> SeenUsers:

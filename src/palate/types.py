@@ -119,10 +119,21 @@ class Evidence:
     that an answer is added by adding its row.
 
     rows: (B, E). offsets: (U + 1,) user u owns rows offsets[u]:offsets[u + 1].
+    weight: (B,) in [0, 1], what an answer counts in its user's posterior, or None for all ones. An
+    answer of weight 0 is as one never given, two of weight 1/2 are as one of weight 1.
     """
 
     rows: Tensor
     offsets: Tensor
+    weight: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.weight is None:
+            return
+        if self.weight.shape != self.rows.shape[:1]:
+            raise ValueError(f"weight must be ({len(self.rows)},), not {tuple(self.weight.shape)}")
+        if not bool(((self.weight >= 0) & (self.weight <= 1)).all()):
+            raise ValueError("an answer's weight is in [0, 1]")
 
     @property
     def users(self) -> int:
@@ -131,8 +142,15 @@ class Evidence:
 
     @cached_property
     def counts(self) -> Tensor:
-        """(U,) answers of each user."""
+        """(U,) answers of each user, whatever they weigh."""
         return self.offsets.diff()
+
+    @cached_property
+    def totals(self) -> Tensor:
+        """(U,) what the answers of each user weigh together."""
+        if self.weight is None:
+            return self.counts
+        return self.sum_by_user(torch.ones_like(self.weight))
 
     @cached_property
     def user(self) -> Tensor:
@@ -144,13 +162,24 @@ class Evidence:
         counts = self.counts[users]
         offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
         start = (self.offsets[users] - offsets[:-1]).repeat_interleave(counts)
-        return Evidence(self.rows[start + torch.arange(len(start))], offsets)
+        own = start + torch.arange(len(start))
+        weight = None if self.weight is None else self.weight[own]
+        return Evidence(self.rows[own], offsets, weight)
+
+    def weigh(self, values: Tensor) -> Tensor:
+        """Values of the answers (B, ...), each times what its answer counts."""
+        if self.weight is None:
+            return values
+        return values * self.weight.to(values.dtype).view(-1, *[1] * (values.ndim - 1))
+
+    def sum_by_user(self, values: Tensor) -> Tensor:
+        """(U, ...) values of the answers (B, ...) summed over each user's, by their weights."""
+        nothing = values.new_zeros(self.users, *values.shape[1:])
+        return nothing.index_add(0, self.user, self.weigh(values))
 
     def sums(self) -> Tensor:
-        """(U, E) the rows summed over each user's answers."""
-        return self.rows.new_zeros(self.users, self.rows.shape[1]).index_add(
-            0, self.user, self.rows
-        )
+        """(U, E) the rows summed over each user's answers, by their weights."""
+        return self.sum_by_user(self.rows)
 
 
 @dataclass(frozen=True, eq=False)

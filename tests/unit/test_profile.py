@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from palate import PersonalRewardModel, PreferenceData
-from palate.adaptation.profile import UserProfile, read_profile
+from palate.adaptation.profile import UserProfile
+from palate.adaptation.saved import read_profile
 from palate.errors import PosteriorError
 from palate.files import OutputError, json_checksum
 from palate.types import PairBatch, UserPosterior
@@ -114,16 +115,21 @@ def test_without_its_last_row_a_profile_is_that_of_the_other_answers(
     toy_model: PersonalRewardModel, answers: tuple[torch.Tensor, torch.Tensor], path: Path
 ) -> None:
     """The posterior is a function of the rows alone, whatever else the file says of it."""
-    saved = read_profile(path).evidence.numpy()[:9]
+    saved = read_profile(path).record.rows.numpy()[:9]
     forge(
         path,
         lambda content: content.update(
+            {name: content[name][:9] for name in COLUMNS},
             answers=9,
             evidence={"shape": [9, 16], "float32": base64.b64encode(saved.tobytes()).decode()},
         ),
     )
     fewer = toy_model.adapt(tuple(table[:9] for table in answers))
     torch.testing.assert_close(toy_model.load_user(path).posterior.mean, fewer.posterior.mean)
+
+
+#: What the file holds of every answer beside its evidence.
+COLUMNS = ("answer_keys", "answer_times", "answer_turns")
 
 
 # -- damage ---------------------------------------------------------------------------------------
@@ -239,11 +245,29 @@ DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "answers below zero": put("answers", value=-10),
     "answers are missing": lambda content: content.pop("answers"),
     "answers' keys are missing": lambda content: content.pop("answer_keys"),
-    "keys are numbers": put("answer_keys", value=[1]),
-    "keys are a text": put("answer_keys", value="abc"),
-    "more keys than answers": put("answer_keys", value=[str(i) for i in range(11)]),
+    "keys are numbers": put("answer_keys", value=list(range(10))),
+    "keys are a text": put("answer_keys", value="0123456789"),
+    "a key too many": put("answer_keys", value=[str(i) for i in range(11)]),
+    "a key twice": put("answer_keys", value=["a"] * 10),
+    "times are missing": lambda content: content.pop("answer_times"),
+    "a time too few": put("answer_times", value=[1.0] * 9),
+    "a time is a text": put("answer_times", value=["2026"] * 10),
+    "a time is infinite": put("answer_times", value=[math.inf] * 10),
+    "a time beyond all bounds": put("answer_times", value=[10**400] * 10),
+    "a turn of no answer": put("answer_turns", value=[2] * 10),
+    "a turn is a fraction": put("answer_turns", value=[1.0] * 10),
+    "withdrawn turns are a list": put("withdrawn_turns", value=[2]),
+    "a withdrawn turn is odd": put("withdrawn_turns", value={"a": 3}),
+    "a withdrawn turn is nothing": put("withdrawn_turns", value={"a": 0}),
+    "withdrawn and standing": lambda content: content.update(
+        withdrawn_turns={content["answer_keys"][0]: 2}
+    ),
     "contradictory is text": put("contradictory", value="2"),
-    "contradictory beyond the answers": put("contradictory", value=11),
+    "contradictory of no answers": put("contradictory", value=2),
+    "ageing is a number": put("ageing", value=3.0),
+    "ageing without a half-life": put("ageing", value={"now": 1.0}),
+    "ageing backwards": put("ageing", value={"half_life": -1.0, "now": 1.0}),
+    "ageing without end": put("ageing", value={"half_life": math.inf, "now": 1.0}),
 }
 
 
@@ -256,11 +280,11 @@ def test_values_that_make_no_sense_are_refused(
     assert "adapt again from the answers" in refusal(path)
 
 
-@pytest.mark.parametrize("number", [1, 3, "2", None])
+@pytest.mark.parametrize("number", [1, 2, 4, "3", None])
 def test_another_format_is_refused_with_advice(number: object, path: Path) -> None:
     forge(path, put("format", value=number))
     message = refusal(path)
-    assert f"has format {number!r}, this version reads 2" in message
+    assert f"has format {number!r}, this version reads 3" in message
     assert "upgrade palate, or adapt again from the answers" in message
 
 

@@ -55,6 +55,35 @@ def test_an_answer_adds_its_row(counts: list[int], seed: int) -> None:
     torch.testing.assert_close(added, batch.sums())
 
 
+@given(counts=counts_of_users, seed=st.integers(0, 100))
+def test_weighted_evidence_is_that_of_weighted_rows(counts: list[int], seed: int) -> None:
+    whole = evidence(counts, seed)
+    weight = torch.rand(len(whole.rows), generator=torch.Generator().manual_seed(seed))
+    batch = Evidence(whole.rows, whole.offsets, weight)
+    by_hand = Evidence(weight[:, None] * whole.rows, whole.offsets)
+    torch.testing.assert_close(batch.sums(), by_hand.sums())
+    assert torch.equal(batch.counts, whole.counts)
+    for user in range(len(counts)):
+        own = weight[batch.user == user]
+        torch.testing.assert_close(batch.totals[user], own.sum())
+    assert torch.equal(whole.totals, whole.counts)
+    some = torch.arange(len(counts)).flip(0)
+    torch.testing.assert_close(batch.of(some).sums(), batch.sums().flip(0))
+    torch.testing.assert_close(batch.of(some).totals, batch.totals.flip(0))
+    cubes = torch.ones(len(weight), 2, 2, dtype=torch.double)
+    torch.testing.assert_close(batch.sum_by_user(cubes)[:, 1, 0].float(), batch.totals)
+
+
+@pytest.mark.parametrize(
+    "weight", [torch.ones(3), torch.ones(2, 1), torch.tensor([1.0, 1.1]), torch.tensor([-0.1, 1.0])]
+)
+def test_weights_of_evidence_are_one_each_and_at_most_whole(weight: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="weight"):
+        Evidence(torch.zeros(2, 3), torch.tensor([0, 2]), weight)
+    with pytest.raises(ValueError, match="weight"):
+        Evidence(torch.zeros(1, 3), torch.tensor([0, 1]), torch.tensor([torch.nan]))
+
+
 def pair_batch(**changes: Any) -> PairBatch:
     whole: dict[str, Any] = {
         "features": torch.zeros(4, 2),

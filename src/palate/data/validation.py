@@ -42,7 +42,7 @@ def validate(
         **dict.fromkeys(TEXT_COLUMNS, parse_text),
         "group": _group,
         "weight": _weight,
-        "timestamp": _timestamp,
+        "timestamp": parse_timestamp,
         "tie": _no_tie,
     }
     parsed = {name: _parse(column, parsers[name]) for name, column in table.columns.items()}
@@ -280,7 +280,7 @@ def _weight(value: Any) -> float:
     return weight
 
 
-def _timestamp(value: Any) -> float:
+def parse_timestamp(value: Any) -> float:
     """Seconds since 1970. Figures are seconds; a date without a time zone is in UTC."""
     if isinstance(value, datetime.date):
         return _seconds(value)

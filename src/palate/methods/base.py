@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from palate.maths import mackay_margin
 from palate.methods.settings import MethodSettings
+from palate.methods.updating import Refit, Updater
 from palate.types import (
     Evidence,
     PairBatch,
@@ -136,6 +137,10 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def posterior(self, evidence: Evidence) -> UserPosterior:
         """What is known of U users from their answers; the population where there are none."""
+
+    def updater(self) -> Updater:
+        """How one user's posterior is kept up to date, answer by answer."""
+        return Refit(self.posterior)
 
     @torch.no_grad()
     def infer(self, pairs: PairBatch) -> UserPosterior:

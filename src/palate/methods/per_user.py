@@ -75,8 +75,8 @@ class PerUser(Factorised):
         """Each user's own weights over the hidden state, (U, D)."""
         mean = evidence.rows.new_zeros(evidence.users, self.width)
         for users in chunks(evidence.counts):
-            delta, mask = padded(evidence, users)
-            share = _dual_newton(delta @ delta.mT, mask, self.settings.ridge or RIDGES[0])
+            delta, weight = padded(evidence, users)
+            share = _dual_newton(delta @ delta.mT, weight, self.settings.ridge or RIDGES[0])
             mean[users] = (share[:, None, :] @ delta)[:, 0]
         return UserPosterior(mean, None, evidence.counts)
 
@@ -89,18 +89,19 @@ class PerUser(Factorised):
         return WeightDistribution(posterior.mean, None)
 
 
-def _dual_newton(gram: Tensor, mask: Tensor, ridge: float) -> Tensor:
+def _dual_newton(gram: Tensor, weight: Tensor, ridge: float) -> Tensor:
     """(u, n) coefficients a of each user's optimum, from inner products (u, n, n) of differences.
 
     Newton's step for w, written for w = sum a_i delta_i: (S G + ridge I) a = S G a + s, with
-    s = sigmoid(-margin) and S = diag(s (1 - s)); steps are halved while the objective rises.
+    s = c sigmoid(-margin) and S = diag(s sigmoid(margin)), where an answer counts c (u, n); steps
+    are halved while the objective rises.
     """
-    share = gram.new_zeros(mask.shape)
-    value = _objective(share, gram, mask, ridge)
+    share = gram.new_zeros(weight.shape)
+    value = _objective(share, gram, weight, ridge)
     eye = ridge * torch.eye(gram.shape[-1], dtype=gram.dtype)
     for _ in range(ROUNDS):
         margin = (gram @ share[..., None])[..., 0]
-        wrong = torch.sigmoid(-margin) * mask
+        wrong = torch.sigmoid(-margin) * weight
         slope = torch.sigmoid(margin) * wrong
         right = slope * margin + wrong
         target = torch.linalg.solve(slope[..., None] * gram + eye, right)
@@ -108,7 +109,7 @@ def _dual_newton(gram: Tensor, mask: Tensor, ridge: float) -> Tensor:
         size = torch.ones_like(value)
         for _ in range(HALVINGS):
             tried = share + size[:, None] * step
-            found = _objective(tried, gram, mask, ridge)
+            found = _objective(tried, gram, weight, ridge)
             worse = found > value
             if not bool(worse.any()):
                 break
@@ -120,7 +121,7 @@ def _dual_newton(gram: Tensor, mask: Tensor, ridge: float) -> Tensor:
     return share
 
 
-def _objective(share: Tensor, gram: Tensor, mask: Tensor, ridge: float) -> Tensor:
+def _objective(share: Tensor, gram: Tensor, weight: Tensor, ridge: float) -> Tensor:
     """(u,) the sum of losses and the ridge."""
     margin = (gram @ share[..., None])[..., 0]
-    return (F.softplus(-margin) * mask).sum(-1) + ridge / 2 * (share * margin).sum(-1)
+    return (F.softplus(-margin) * weight).sum(-1) + ridge / 2 * (share * margin).sum(-1)

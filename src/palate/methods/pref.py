@@ -15,6 +15,7 @@ from palate.methods.factorised import LinearBases
 from palate.methods.laplace import logistic_mode
 from palate.methods.layers import draw_linear
 from palate.methods.settings import MethodSettings, TrainingSettings
+from palate.methods.updating import Laplace
 from palate.types import Evidence, PairBatch, UserPosterior, WeightDistribution
 
 #: Ridge of the regression from features to the factors of pairs, as a share of the mean spread.
@@ -115,11 +116,19 @@ class PReF(LinearBases):
     @torch.no_grad()
     def posterior(self, evidence: Evidence) -> UserPosterior:
         """Mode (U, K) of (6) with the inverse of its Hessian (8)."""
-        precision = max(self.settings.l2, 1e-3) * torch.eye(self.settings.bases)
-        mode = logistic_mode(evidence, torch.zeros(self.settings.bases), precision)
+        mode = logistic_mode(evidence, *self._prior())
         covariance = mode.covariance
         variance = covariance.diagonal(dim1=-2, dim2=-1)
         return UserPosterior(mode.mean, variance, evidence.counts, covariance)
+
+    def updater(self) -> Laplace:
+        """Newton from the last mode."""
+        return Laplace(*self._prior())
+
+    def _prior(self) -> tuple[Tensor, Tensor]:
+        """Mean (K,) and precision (K, K)."""
+        K = self.settings.bases
+        return torch.zeros(K), max(self.settings.l2, 1e-3) * torch.eye(K)
 
     def weights(self, posterior: UserPosterior) -> WeightDistribution:
         """lambda_u with its covariance, times `spread`."""

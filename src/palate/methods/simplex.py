@@ -26,14 +26,14 @@ GROWTH = 5.0
 
 
 def likeliest_weights(evidence: Evidence, start: Tensor, margin_of: MarginOf) -> Tensor:
-    """argmax over w in the simplex of sum_i log sigmoid(margin_i(w)): (U, K).
+    """argmax over w in the simplex of sum_i c_i log sigmoid(margin_i(w)), c_i its weight: (U, K).
 
     Gauss-Newton steps in the logits, damped user by user (Levenberg and Marquardt): a step that
     loses likelihood is not taken. There is no regulariser, so logits may grow for ever; ROUNDS
     bounds them. start: (K,) weights of a user without answers.
     """
     found = start.expand(evidence.users, -1).clone()
-    moving = torch.nonzero(evidence.counts)[:, 0]
+    moving = torch.nonzero(evidence.totals)[:, 0]
     part = evidence.of(moving)
     logits, weight = start.log().expand(part.users, -1), found[moving]
     damping = logits.new_full((part.users,), DAMPING)
@@ -48,7 +48,7 @@ def likeliest_weights(evidence: Evidence, start: Tensor, margin_of: MarginOf) ->
         tried_margin, tried_slope = margin_of(part, tried_weight)
         tried_value = _loss(tried_margin, part)
         better = (tried_value <= value) & ~done
-        done |= better & (value - tried_value < TOLERANCE * part.counts)
+        done |= better & (value - tried_value < TOLERANCE * part.totals)
         damping = torch.where(better, damping * SHRINK, damping * GROWTH).clamp_min(LEAST_DAMPING)
         logits = torch.where(better[:, None], tried, logits)
         weight = torch.where(better[:, None], tried_weight, weight)
@@ -73,19 +73,19 @@ def _newton_step(
     evidence: Evidence, weight: Tensor, margin: Tensor, slope: Tensor, damping: Tensor
 ) -> Tensor:
     """(U, K) solution of the damped Gauss-Newton equations in the logits."""
-    user, K = evidence.user, weight.shape[1]
+    user = evidence.user
     within = weight[user] * slope
     by_logit = within - weight[user] * within.sum(-1, keepdim=True)
     wrong = torch.sigmoid(-margin)
-    gradient = weight.new_zeros(weight.shape).index_add(0, user, -wrong[:, None] * by_logit)
+    gradient = evidence.sum_by_user(-wrong[:, None] * by_logit)
     curved = (wrong * (1 - wrong))[:, None, None] * by_logit[:, :, None] * by_logit[:, None, :]
-    hessian = weight.new_zeros(len(weight), K, K).index_add(0, user, curved)
+    hessian = evidence.sum_by_user(curved)
     # Logits are free up to a constant: a share of the answers' number keeps the solve regular.
-    ridge = (damping * evidence.counts)[:, None, None] * torch.eye(K)
+    ridge = (damping * evidence.totals)[:, None, None] * torch.eye(weight.shape[1])
     step: Tensor = torch.linalg.solve(hessian + ridge, gradient)
     return step
 
 
 def _loss(margin: Tensor, evidence: Evidence) -> Tensor:
     """(U,) -sum log sigmoid(margin) of each user's answers."""
-    return margin.new_zeros(evidence.users).index_add(0, evidence.user, -F.logsigmoid(margin))
+    return evidence.sum_by_user(-F.logsigmoid(margin))

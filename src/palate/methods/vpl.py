@@ -96,13 +96,16 @@ class VPL(Method):
         return encoded
 
     def _join(self, encoded: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance (u, d) from pairs (u, n, hidden) with a mask (u, n) of them."""
+        """Mean and log-variance (u, d) of pairs (u, n, hidden), each `present` (u, n) times.
+
+        An answer of weight c is as c copies of it: log c in the attention's logits, c in the mean.
+        """
         query, key, value = self.attention(encoded).chunk(3, dim=-1)
-        mask = torch.zeros_like(present).masked_fill(present == 0, -1e9)
-        attended = F.scaled_dot_product_attention(query, key, value, mask[:, None, :])
+        copies = present.log().clamp_min(-1e9)
+        attended = F.scaled_dot_product_attention(query, key, value, copies[:, None, :])
         joined = encoded + attended
         count = present.sum(-1, keepdim=True)
-        mean = (joined * present[..., None]).sum(1) / count.clamp_min(1)
+        mean = (joined * present[..., None]).sum(1) / count.where(count > 0, 1)
         centre, log_variance = self.latent(mean).chunk(2, dim=-1)
         known = (count > 0).to(centre.dtype)
         return centre * known, log_variance.clamp(-8.0, 4.0) * known

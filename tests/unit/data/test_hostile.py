@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from palate import PersonalRewardModel, PreferenceData
-from palate.adaptation.profile import read_profile
+from palate.adaptation.saved import read_profile
 from palate.data.candidates import read_candidates
 from palate.errors import PalateError
 from palate.files import json_checksum
@@ -173,10 +173,12 @@ def save_with_answers(model: PersonalRewardModel, path: Path) -> None:
 
 def profile(path: Path) -> None:
     saved = read_profile(path)
-    assert saved.evidence.ndim == 2
-    assert bool(saved.evidence.isfinite().all())
-    assert len(saved.answers) <= len(saved.evidence)
-    assert 0 <= saved.contradictory <= len(saved.evidence)
+    record = saved.record
+    assert record.rows.ndim == 2
+    assert bool(record.rows.isfinite().all())
+    assert len(record.keys) == len(record) == len(record.rows)
+    assert 0 <= record.contradictory <= len(record)
+    assert not record.keys.keys() & record.withdrawn.keys()
 
 
 @given(content=st.binary(max_size=60))

@@ -49,6 +49,23 @@ def test_a_neighbours_row_is_not_seen() -> None:
     assert mask.tolist() == [[1.0, 0.0], [1.0, 1.0]]
 
 
+def test_the_mask_holds_the_weights() -> None:
+    """Rows stay as they are; what they count stands in the mask."""
+    rows = torch.tensor([[1.0], [2.0], [3.0]])
+    evidence = Evidence(rows, torch.tensor([0, 1, 3]), torch.tensor([0.5, 0.0, 0.25]))
+    table, mask = padded(evidence, torch.tensor([1, 0]))
+    assert table[..., 0].tolist() == [[2.0, 3.0], [1.0, 0.0]]
+    assert mask.tolist() == [[0.0, 0.25], [0.5, 0.0]]
+
+
+def test_users_of_few_answers_take_room_too() -> None:
+    """With matrices of `least` columns beside the answers, a chunk holds fewer of them."""
+    counts = torch.tensor([1] * 10 + [5])
+    parts = chunks(counts, entries=48, least=4)
+    assert [len(part) for part in parts] == [3, 3, 3, 1, 1]
+    assert torch.cat(parts).tolist() == list(range(11))
+
+
 def test_nobody_with_answers_is_no_chunk() -> None:
     assert chunks(torch.zeros(3, dtype=torch.long)) == []
     assert chunks(torch.zeros(0, dtype=torch.long)) == []
