@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from palate.predictive import standard_normal
 from palate.types import RankedCandidate, Ranking, RewardDistribution, Text
-
-#: Quasi-random draws of the user behind a probability; its error is about 0.001.
-DRAWS = 2048
 
 
 def rank(rewards: RewardDistribution, texts: Sequence[Text] | None = None) -> Ranking:
@@ -42,12 +39,5 @@ def probability_best(rewards: RewardDistribution) -> Tensor:
     """
     if rewards.factor is None:
         return torch.softmax(rewards.mean, dim=-1)
-    drawn = rewards.mean + _standard_normal(rewards.factor.shape[1]) @ rewards.factor.T
+    drawn = rewards.mean + standard_normal(rewards.factor.shape[1]) @ rewards.factor.T
     return torch.softmax(drawn, dim=-1).mean(0)
-
-
-def _standard_normal(dimensions: int) -> Tensor:
-    """(DRAWS, dimensions) quasi-random draws from N(0, I)."""
-    engine = torch.quasirandom.SobolEngine(dimensions, True, 0)  # type: ignore[no-untyped-call]
-    uniform = engine.draw(DRAWS).clamp(1e-6, 1 - 1e-6)
-    return math.sqrt(2) * torch.erfinv(2 * uniform - 1)

@@ -20,7 +20,7 @@ from tests.toy import contents
 #: What takes a second to import, and stays out until it is needed.
 HEAVY = {"torch", "transformers", "pyarrow", "numpy", "safetensors", "scipy", "datasets"}
 COMMANDS = [
-    *("train", "evaluate", "adapt", "rank", "methods"),
+    *("train", "evaluate", "adapt", "withdraw", "combine", "rank", "question", "check", "methods"),
     *("data", "data check", "data attributes", "data sets", "data prepare"),
     *("bench", "bench run", "bench tune", "bench report"),
 ]

@@ -38,6 +38,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in METHODS},
     "pal-B": ("pal", {"variant": "B"}),
     "vrf-moments": ("vrf", {"estimation": "moments"}),
+    "brf-moments": ("brf", {"estimation": "moments"}),
 }
 cases = pytest.mark.parametrize("case", CASES)
 
@@ -319,6 +320,7 @@ def two_axes() -> Planted:
 #: A world made by each personal method's own assumptions, and settings that fit its size.
 OWN_WORLDS: dict[str, tuple[Callable[[], Planted], dict[str, Any]]] = {
     "vrf": (lambda: plant(personal=True), {}),
+    "brf": (lambda: plant(personal=True), {}),
     "vpl": (lambda: plant(personal=True), {}),
     "per_user": (two_axes, {"ridge": 1.0}),
     "pref": (plant_factors, {"bases": 3}),
@@ -362,7 +364,7 @@ def test_one_reward_cannot_tell_opposed_users_apart(
 TRAINED = [case for case in CASES if case not in ("ref", "per_user")]
 
 
-@pytest.mark.parametrize("case", [case for case in TRAINED if case != "vrf-moments"])
+@pytest.mark.parametrize("case", [case for case in TRAINED if not case.endswith("-moments")])
 def test_weights_of_comparisons_are_used(case: str, opposed: Planted) -> None:
     """Four answers in ten are turned round: with hardly any weight they hardly harm."""
     name, _ = CASES[case]

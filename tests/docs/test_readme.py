@@ -1,5 +1,6 @@
 """The README's Python and its commands run as they stand, on a small Attributes world."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -25,6 +26,16 @@ rows:
   bt: {method: bt, settings: {steps: 20}}
   vrf: {method: vrf, settings: {steps: 20}}
 """
+
+
+POOL = [
+    {"prompt": "Why is the sky blue?", "response_a": one, "response_b": other}
+    for one, other in [("Air scatters light.", "Great question!"), ("Waves.", "Who knows?")] * 2
+]
+
+
+def as_line(row: dict[str, str]) -> str:
+    return json.dumps(row) + "\n"
 
 
 def blocks(language: str) -> list[str]:
@@ -57,12 +68,19 @@ def test_commands(
 ) -> None:
     text = "".join(blocks("sh"))
     commands = re.findall(r"^palate .*?(?=\s+#|$)", text, re.MULTILINE)
-    assert len(commands) == 11
+    assert len(commands) == 17
     world = folder / "world"
     answers = (world / "alice.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     Path("comparisons.parquet").write_bytes((world / "comparisons.parquet").read_bytes())
     Path("answers.jsonl").write_text("".join(answers[:5]), encoding="utf-8")
     Path("more.jsonl").write_text("".join(answers[5:]), encoding="utf-8")
+    Path("wrong.jsonl").write_text(answers[5], encoding="utf-8")
+    dated = [
+        {**json.loads(line), "timestamp": f"2026-01-{day:02}"}
+        for day, line in enumerate(answers, 1)
+    ]
+    Path("dated.jsonl").write_text("".join(map(as_line, dated)), encoding="utf-8")
+    Path("pool.jsonl").write_text("".join(map(as_line, POOL)), encoding="utf-8")
     Path("opinions.parquet").write_bytes(Path("comparisons.parquet").read_bytes())
     Path("experiments").mkdir()
     Path("experiments/opinions.yaml").write_text(EXPERIMENT, encoding="utf-8")

@@ -21,8 +21,10 @@ ROOMS = [
     ["methods"],
     ["reading", "training", "tuning"],
     ["adaptation"],
+    ["questions"],
     ["evaluation"],
-    ["keys", "storage", "card", "ranking", "model"],
+    ["honesty"],
+    ["keys", "storage", "card", "predictive", "ranking", "model"],
     ["bench"],
     ["cli"],
 ]

@@ -176,8 +176,11 @@ def _validate(
     if validation is None:
         raise CannotRunError("the training comparisons are too few to validate on")
     with one_thread():
-        _, calibration = try_settings(method_class, settings, features, validation, seed)
-    return float(calibration.log_loss)
+        trials = [
+            try_settings(method_class, candidate, features, validation, seed)
+            for candidate in settings.candidates()
+        ]
+    return min(calibration.log_loss for _, calibration in trials)
 
 
 def _identity(study: Study, row: Row, materials: Materials) -> dict[str, Any]:

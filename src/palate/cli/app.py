@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from palate.cli import bench, data, evaluation, methods, training, users
+from palate.cli import (
+    bench,
+    data,
+    evaluation,
+    honesty,
+    methods,
+    questions,
+    ranking,
+    training,
+    users,
+)
 
 HELP = """A reward model for every user, from a handful of "I prefer this answer".
 
@@ -22,7 +32,11 @@ app = typer.Typer(
 app.command()(training.train)
 app.command()(evaluation.evaluate)
 app.command()(users.adapt)
-app.command()(users.rank)
+app.command()(users.withdraw)
+app.command()(users.combine)
+app.command()(ranking.rank)
+app.command()(questions.question)
+app.command()(honesty.check)
 app.command()(methods.methods)
 
 data_app = typer.Typer(help="Look at comparisons, or make some.", no_args_is_help=True)

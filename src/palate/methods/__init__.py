@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from palate.errors import SettingsError
 from palate.methods.base import Margins, Method
+from palate.methods.brf import BRF
 from palate.methods.bt import BT
 from palate.methods.lore import LoRe
 from palate.methods.pal import PAL
@@ -15,7 +16,7 @@ from palate.methods.vpl import VPL
 from palate.methods.vrf import VRF
 
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (Ref, BT, PerUser, VPL, PAL, LoRe, PReF, VRF)
+    method.name: method for method in (Ref, BT, PerUser, VPL, PAL, LoRe, PReF, VRF, BRF)
 }
 
 

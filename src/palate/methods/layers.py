@@ -74,11 +74,11 @@ class Residual(Perceptron):
         """The layers that read the inputs."""
         return [self.first, self.skip]
 
-    def draw(self, generator: torch.Generator) -> None:
-        """Start near a linear map that keeps lengths on average."""
+    def draw(self, generator: torch.Generator, gain: float = math.sqrt(3)) -> None:
+        """Start near a linear map, one that keeps lengths on average unless told otherwise."""
         draw_linear(self.first, generator)
         draw_linear(self.second, generator, gain=0.1)
-        draw_linear(self.skip, generator, gain=math.sqrt(3))
+        draw_linear(self.skip, generator, gain=gain)
 
     def forward(self, values: Tensor) -> Tensor:
         """The sum."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +15,17 @@ from palate.errors import SettingsError
 from palate.methods.base import Step
 from palate.methods.calibration import calibrate
 from palate.methods.factorised import Factorised
-from palate.methods.layers import draw_linear, dropout, linear
+from palate.methods.layers import Perceptron, Residual, draw_linear, dropout, linear
 from palate.methods.moments import taste_moments
 from palate.methods.references import divide
 from palate.methods.settings import MethodSettings, TrainingSettings
+from palate.methods.updating import Sums, Updater
 from palate.types import Evidence, PairBatch, UserPosterior, WeightDistribution
 
 #: Ridge of the least squares that give bases their rewards, as a share of the mean weight.
 RIDGE = 1e-3
+#: Scale of the linear head's start: bases near zero, alike.
+START = 0.1
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,9 @@ class VRFSettings(TrainingSettings):
     prior_expert: a factor N(0, I) in the product, so that no answers give the prior; the paper's
     model has none.
     bases: K; None is 8 by gradients, 16 by moments, whose bases are interpolated.
-    head: linear, or the paper's two layers.
-    head_hidden: width between those two.
+    head: "linear", the paper's two layers ("mlp"), or "residual": those two added to a linear map;
+    None chooses between the first and the last on validation.
+    head_hidden: width between the two layers.
     temperature: T of (6); None is 1 by gradients, twice `dimensions` by moments.
     distance: the sum over dimensions, or their mean.
     attenuated: the loss (8), or the ablation by scalar Bradley-Terry.
@@ -62,7 +66,7 @@ class VRFSettings(TrainingSettings):
     aggregation: Literal["product", "mean"] = "product"
     prior_expert: bool = True
     bases: int | None = None
-    head: Literal["linear", "mlp"] = "linear"
+    head: Literal["linear", "mlp", "residual"] | None = None
     head_hidden: int = 64
     temperature: float | None = None
     distance: Literal["sum", "mean"] = "sum"
@@ -85,36 +89,38 @@ class VRFSettings(TrainingSettings):
         self.require(self.kl >= 0 and self.diversity >= 0, "kl", "0 or more, like diversity")
         self.require_one_of("estimation", None, "gradient", "moments")
         self.require_one_of("aggregation", "product", "mean")
-        self.require_one_of("head", "linear", "mlp")
+        self.require_one_of("head", None, "linear", "mlp", "residual")
         self.require_one_of("distance", "sum", "mean")
         self.require_one_of("prior", "mixture", "standard")
         if len(self.log_variance) != 2 or self.log_variance[0] >= self.log_variance[1]:
             raise SettingsError("setting log_variance is two bounds, the lower one first")
         if self.estimation == "moments":
-            self.require(self.head == "linear", "head", "linear, which moments estimate")
+            self.require(self.head in (None, "linear"), "head", "linear, which moments estimate")
             self.require(
                 self.hidden >= 2 * self.dimensions, "hidden", "twice dimensions for moments"
             )
 
-    def candidates(self) -> list[VRFSettings]:
-        """Gradients with each weight decay, and moments where nothing of the settings forbids."""
+    def candidates(self) -> list[Self]:
+        """Gradients with each weight decay and head, and moments where nothing forbids them."""
         if self.estimation == "moments":
             bases, temperature = self.bases or 16, self.temperature or 2.0 * self.dimensions
             decay = self.weight_decay or 0.0
-            return [replace(self, bases=bases, temperature=temperature, weight_decay=decay)]
+            chosen = replace(self, head="linear", bases=bases, temperature=temperature)
+            return [replace(chosen, weight_decay=decay)]
         bases, temperature = self.bases or 8, self.temperature or 1.0
         by_gradient = replace(self, estimation="gradient", bases=bases, temperature=temperature)
-        found = TrainingSettings.candidates(by_gradient)
-        fits = self.head == "linear" and self.hidden >= 2 * self.dimensions
+        found = TrainingSettings.candidates(replace(by_gradient, head=self.head or "linear"))
+        if self.head is None:  # one decay for the slower head: three would double the search
+            found += TrainingSettings.candidates(replace(by_gradient, head="residual"))[:1]
+        fits = self.head in (None, "linear") and self.hidden >= 2 * self.dimensions
         if self.estimation is None and fits:
             found += replace(self, estimation="moments").candidates()
         return found
 
     @classmethod
     def search_space(cls) -> dict[str, tuple[Any, ...]]:
-        """Those of training, the estimation and the number of bases."""
-        own = {"estimation": ("gradient", "moments"), "bases": (None, 4, 16)}
-        return super().search_space() | own
+        """Those of training, the head and the number of bases; the estimation is a candidate."""
+        return super().search_space() | {"head": ("linear", "residual"), "bases": (None, 4, 16)}
 
 
 class VRF(Factorised):
@@ -143,9 +149,7 @@ class VRF(Factorised):
         d, bases = settings.dimensions, settings.bases or 0
         self.encoder_in = linear(2 * width, settings.hidden)
         self.encoder_out = linear(settings.hidden, 2 * d)
-        inner = settings.head_hidden if settings.head == "mlp" else 0
-        self.head_in = linear(width, inner) if inner else nn.Identity()
-        self.head_out = linear(inner or width, bases, bias=False)
+        self.head = _head(settings, width, bases)
         self.base_mean = nn.Parameter(torch.empty(bases, d))
         self.base_log_sd = nn.Parameter(torch.empty(bases, d))
 
@@ -158,9 +162,12 @@ class VRF(Factorised):
         """Bases nu ~ N(0, I), tau = 1 and the head near zero; or all of it by moments."""
         draw_linear(self.encoder_in, generator)
         draw_linear(self.encoder_out, generator)
-        if isinstance(self.head_in, nn.Linear):
-            draw_linear(self.head_in, generator)
-        draw_linear(self.head_out, generator, gain=0.1)
+        if isinstance(self.head, nn.Linear):
+            draw_linear(self.head, generator, gain=START)
+        elif isinstance(self.head, Residual):
+            self.head.draw(generator, gain=START)
+        else:
+            self.head.draw(generator)
         with torch.no_grad():
             self.base_mean.normal_(generator=generator)
             self.base_log_sd.zero_()
@@ -188,19 +195,25 @@ class VRF(Factorised):
         self.encoder_out.bias[:d] = -moments.offset
         self.encoder_out.bias[d:] = moments.noise.log()
         self.base_mean.copy_(moments.centres)
-        users = self.infer(pairs)
-        weight = self.weights(users).mean
+        read = Evidence(VRF.evidence(self, pairs), pairs.offsets)
+        mean, variance = self._place(read.sums(), read.totals)
+        weight = self.match(mean, variance)
         gram = weight.T @ weight + RIDGE * len(weight) / K * torch.eye(K)
-        places = torch.linalg.solve(gram, weight.T @ users.mean)
-        self.head_out.weight.copy_(moments.population + places @ moments.rewards.T)
-        calibration = calibrate(self.margins(users, pairs))
-        self.temperature.fill_(calibration.temperature)
-        self.spread.fill_(calibration.spread)
+        places = torch.linalg.solve(gram, weight.T @ mean)
+        assert isinstance(self.head, nn.Linear)
+        self.head.weight.copy_(moments.population + places @ moments.rewards.T)
+
+    def finish(self, pairs: PairBatch) -> None:
+        """Rewards by moments have a scale of no meaning: that of the answers is found."""
+        if not self.trainable:
+            calibration = calibrate(self.margins(self.infer(pairs), pairs))
+            self.temperature.fill_(calibration.temperature)
+            self.spread.fill_(calibration.spread)
 
     def feature_layers(self) -> list[nn.Linear]:
         """The first layers of encoder and head."""
-        head = self.head_in if isinstance(self.head_in, nn.Linear) else self.head_out
-        return [self.encoder_in, head]
+        reading = [self.head] if isinstance(self.head, nn.Linear) else self.head.reading
+        return [self.encoder_in, *reading]
 
     # -- users: equations (5) and (6) ---------------------------------------------------------
 
@@ -223,7 +236,7 @@ class VRF(Factorised):
         return 1 / variance, mean / variance
 
     def _posterior(self, first: Tensor, second: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance (U, d) from summed statistics and numbers of comparisons (U,); (5)."""
+        """Mean and variance (U, d) from summed statistics and what was summed (U,); (5)."""
         none = (count == 0).to(first.dtype)[:, None]
         if self.settings.aggregation == "mean":
             total = count[:, None] + none
@@ -285,19 +298,20 @@ class VRF(Factorised):
     # -- rewards and inference ----------------------------------------------------------------
 
     def _differences_of_rewards(self, chosen: Tensor, rejected: Tensor) -> Tensor:
-        if self.settings.head == "linear":
-            difference: Tensor = self.head_out(self.differences(chosen, rejected))
+        """Differences of basis rewards (..., K) of hidden states (..., D), before temperature."""
+        if isinstance(self.head, nn.Linear):
+            difference: Tensor = self.head(self.differences(chosen, rejected))
             return difference
-        return self._head(chosen) - self._head(rejected)
-
-    def _head(self, features: Tensor) -> Tensor:
-        inner = self.head_in(self.differences(features, self.centre))
-        rewards: Tensor = self.head_out(F.gelu(inner) if self.settings.head == "mlp" else inner)
-        return rewards
+        toward: Tensor = self.head(self.texts(chosen))
+        away: Tensor = self.head(self.texts(rejected))
+        return toward - away
 
     def basis_rewards(self, features: Tensor) -> Tensor:
         """R: features (..., D) -> rewards (..., K)."""
-        return self._head(features) * self.temperature
+        linear = isinstance(self.head, nn.Linear)
+        read = self.differences(features, self.centre) if linear else self.texts(features)
+        rewards: Tensor = self.head(read) * self.temperature
+        return rewards
 
     def evidence(self, pairs: PairBatch) -> Tensor:
         """Natural parameters of each comparison's Gaussian, which add up: (B, 2 d)."""
@@ -308,9 +322,19 @@ class VRF(Factorised):
     @torch.no_grad()
     def posterior(self, evidence: Evidence) -> UserPosterior:
         """q_u by (5): (U, d); N(0, I) for a user without answers."""
-        first, second = evidence.sums().chunk(2, dim=-1)
-        mean, variance = self._posterior(first, second, evidence.counts)
-        return UserPosterior(mean, variance, evidence.counts)
+        return self._of_sums(evidence.sums(), evidence.totals, evidence.counts)
+
+    def _of_sums(self, sums: Tensor, totals: Tensor, counts: Tensor) -> UserPosterior:
+        return UserPosterior(*self._place(sums, totals), counts)
+
+    def _place(self, sums: Tensor, totals: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance (U, d) of q_u from summed statistics (U, 2 d); (5)."""
+        first, second = sums.chunk(2, dim=-1)
+        return self._posterior(first, second, totals)
+
+    def updater(self) -> Updater:
+        """Natural parameters add up."""
+        return Sums(2 * self.settings.dimensions, self._of_sums)
 
     @torch.no_grad()
     def weights(self, posterior: UserPosterior) -> WeightDistribution:
@@ -332,3 +356,10 @@ class VRF(Factorised):
             "users_per_dominant_basis": dominant.tolist(),
             "collapsed": bool(spread < 0.01),
         }
+
+
+def _head(settings: VRFSettings, width: int, bases: int) -> nn.Linear | Perceptron:
+    if settings.head in (None, "linear"):
+        return linear(width, bases, bias=False)
+    kind = Residual if settings.head == "residual" else Perceptron
+    return kind(width, settings.head_hidden, bases)

@@ -215,15 +215,18 @@ def test_diagnostics_tell_a_collapse() -> None:
 
 def test_what_settings_leave_open_is_chosen_among_both_estimations() -> None:
     open_settings = VRFSettings().candidates()
-    assert [s.estimation for s in open_settings] == ["gradient"] * 3 + ["moments"]
+    assert [s.estimation for s in open_settings] == ["gradient"] * 4 + ["moments"]
+    assert [s.head for s in open_settings] == ["linear"] * 3 + ["residual", "linear"]
     assert all(s.weight_decay is not None and s.bases and s.temperature for s in open_settings)
     for concrete in open_settings:
         assert concrete.candidates() == [concrete]
     assert [s.estimation for s in VRFSettings(head="mlp").candidates()] == ["gradient"] * 3
-    assert len(VRFSettings(weight_decay=1.0, estimation="gradient").candidates()) == 1
+    assert len(VRFSettings(weight_decay=1.0, estimation="gradient").candidates()) == 2
+    settled = VRFSettings(weight_decay=1.0, estimation="gradient", head="residual")
+    assert len(settled.candidates()) == 1
 
 
-@pytest.mark.parametrize("settings", [{"head": "mlp"}, {"hidden": 8}])
+@pytest.mark.parametrize("settings", [{"head": "mlp"}, {"head": "residual"}, {"hidden": 8}])
 def test_moments_refuse_what_they_cannot_estimate(settings: dict[str, object]) -> None:
     with pytest.raises(SettingsError, match="moments"):
         VRFSettings(estimation="moments", **settings)  # type: ignore[arg-type]
