@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ from palate.files import new_folder, refuse_existing, write_atomically
 from palate.keys import keys_of, rows_of_keys
 from palate.methods import Method, method_named
 from palate.progress import Progress
+from palate.questions.ask import Asked, ask
 from palate.ranking import rank
 from palate.reading import check_table, read_texts
 from palate.settings import build
@@ -221,6 +223,42 @@ class PersonalRewardModel:
             raise DataError("there is no candidate to rank")
         texts = None if isinstance(candidates, Tensor) else [as_text(text) for text in candidates]
         return rank(self.reward(prompt, candidates, user), texts)
+
+    def questions(
+        self,
+        pool: Sequence[Comparison],
+        user: UserProfile | None = None,
+        *,
+        rule: str = "information",
+        count: int = 1,
+        prompt: Prompt = None,
+        candidates: Responses | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Asked:
+        """The pairs of a pool whose answers would teach most about a user, by their places there.
+
+        Pairs that the user has answered are left out. `candidates` to `prompt` are the responses
+        whose ranking is at stake; without them it is the predictions for the pool. `seed` is of
+        the rule "random". Raises `DataError` where nothing is left to ask, and `CannotRunError`
+        for a method without weights over bases.
+        """
+        profile = self.new_user() if user is None else self.check(user)
+        place = [i for i, pair in enumerate(pool) if not profile.has_answered(pair)]
+        if not place:
+            raise DataError("there is nothing left to ask: the user has answered every pair")
+        at_stake = None if candidates is None else self.reader.responses(prompt, candidates)
+        asked = ask(
+            self.method,
+            profile.said,
+            self.reader.pairs([pool[i] for i in place], progress),
+            rule=rule,
+            count=count,
+            candidates=at_stake,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        choices = [replace(choice, index=place[choice.index]) for choice in asked.choices]
+        return replace(asked, choices=choices)
 
     def load_user(self, path: str | os.PathLike[str]) -> UserProfile:
         """Read a user's file; raises `PosteriorError` where it is of another model or damaged."""

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from palate.adaptation.ageing import Ageing
-from palate.adaptation.record import Answer, Record
+from palate.adaptation.record import Answer, Record, answer_key, opposite
 from palate.adaptation.saved import MOST, SavedProfile, as_text
 from palate.errors import PosteriorError
 from palate.files import write_atomically
-from palate.types import UserPosterior, WeightDistribution
+from palate.types import Comparison, Evidence, UserPosterior, WeightDistribution
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,16 @@ class UserProfile:
         return self.record.answers
 
     @property
+    def said(self) -> Evidence:
+        """The answers as the posterior takes them in, with what each still counts."""
+        return evidence_of(self.record, self.ageing)
+
+    def has_answered(self, pair: Comparison) -> bool:
+        """Whether the user has chosen between the two responses, whichever it was."""
+        key = answer_key(pair)
+        return bool({key, opposite(key)} & self.record.keys.keys())
+
+    @property
     def contradictory(self) -> int:
         """How many answers say the opposite of another."""
         return self.record.contradictory
@@ -92,3 +103,9 @@ class UserProfile:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the profile as JSON; the file is whole or as it was."""
         write_atomically(Path(path), as_text(self.to_json()))
+
+
+def evidence_of(record: Record, ageing: Ageing | None) -> Evidence:
+    """A user's answers, each counting what ageing leaves of it."""
+    weight = None if ageing is None else ageing.weights(record.answers)
+    return Evidence(record.rows, torch.tensor([0, len(record)]), weight)

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from palate.adaptation.ageing import Ageing, together
-from palate.adaptation.profile import UserProfile
+from palate.adaptation.profile import UserProfile, evidence_of
 from palate.adaptation.reader import Answers, Reader
 from palate.adaptation.record import Record, answer_key, latest, state_keys
 from palate.adaptation.saved import SavedProfile, read_profile
 from palate.data.comparisons import PreferenceData
 from palate.errors import DataError, PosteriorError
 from palate.progress import Progress
-from palate.types import Comparison, Evidence, PairBatch
+from palate.types import Comparison, PairBatch
 
 Times = float | Sequence[float] | Tensor
 
@@ -45,9 +45,7 @@ class Profiles:
 
     def of(self, record: Record, ageing: Ageing | None = None) -> UserProfile:
         """The profile of some answers."""
-        weight = None if ageing is None else ageing.weights(record.answers)
-        evidence = Evidence(record.rows, torch.tensor([0, len(record)]), weight)
-        posterior = self.method.posterior(evidence)
+        posterior = self.method.posterior(evidence_of(record, ageing))
         weights = self.method.weights(posterior)
         return UserProfile(self.model, self.method.name, record, posterior, weights, ageing)
 

@@ -90,11 +90,16 @@ class Reader:
         self, comparisons: Sequence[Comparison], progress: Progress | None = None
     ) -> Tensor:
         """(n, E) evidence of comparisons of texts."""
+        return self.method.evidence(self.pairs(comparisons, progress))
+
+    def pairs(
+        self, comparisons: Sequence[Comparison], progress: Progress | None = None
+    ) -> PairBatch:
+        """One user's comparisons of texts as features."""
         texts = [(c.prompt, text) for c in comparisons for text in (c.chosen, c.rejected)]
         features = self.encode(texts, progress)
         prompts = self.encode_prompts([c.prompt for c in comparisons], progress)
-        pairs = PairBatch.of_pairs(features[0::2], features[1::2], prompts)
-        return self.method.evidence(pairs)
+        return PairBatch.of_pairs(features[0::2], features[1::2], prompts)
 
     @torch.no_grad()
     def evidence_of_states(self, tables: tuple[Tensor, ...]) -> Tensor:

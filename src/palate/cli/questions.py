@@ -19,12 +19,8 @@ from palate.cli.output import (
 from palate.cli.users import CacheOption, RunArgument
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from palate.adaptation import UserProfile
-    from palate.model import PersonalRewardModel
     from palate.questions.ask import Asked
-    from palate.types import Comparison, Evidence, PairBatch
+    from palate.types import Comparison
 
 #: Characters of a text that a table shows.
 SHOWN = 40
@@ -59,11 +55,9 @@ def question(
 
     Example: palate question runs/first pool.jsonl --user alice.json --count 5
     """
-    import torch
-
+    from palate.data.candidates import read_candidates, read_prompt
     from palate.errors import DataError, Problem
     from palate.model import PersonalRewardModel
-    from palate.questions import ask
     from palate.questions.pool import read_pool
 
     if (candidates is None) != (prompt is None):
@@ -71,19 +65,22 @@ def question(
         raise DataError([Problem("--candidates", None, None, message)])
     model = PersonalRewardModel.load(run, cache=cache)
     profile = model.new_user() if user is None else model.load_user(user)
-    pairs, rows = _open(profile, read_pool(pool), str(pool))
-    asked = ask(
-        model.method,
-        _answers(profile),
-        _features(model, pairs),
+    pairs = read_pool(pool)
+    if answered := sum(map(profile.has_answered, pairs)):
+        note(f"note: {answered} pairs were answered already and are left out")
+    asked = model.questions(
+        pairs,
+        profile,
         rule=rule,
         count=count,
-        candidates=_at_stake(model, candidates, prompt),
-        generator=torch.Generator().manual_seed(seed),
+        prompt=None if prompt is None else read_prompt(prompt),
+        candidates=None if candidates is None else read_candidates(candidates),
+        seed=seed,
+        progress=progress(),
     )
     if len(asked.choices) < count:
         note(f"note: the pool has {len(asked.choices)} different pairs left to ask")
-    told = [(rows[choice.index], pairs[choice.index], choice) for choice in asked.choices]
+    told = [(choice.index + 1, pairs[choice.index], choice) for choice in asked.choices]
     if as_json:
         questions = [
             {"row": row, "score": choice.score, "probability": choice.probability, **_texts(pair)}
@@ -104,52 +101,6 @@ def question(
     columns = ("row", rule, "P(a over b)", "prompt", "response_a", "response_b")
     print_table(str(pool), columns, table, words=columns[3:])
     typer.echo(_verdict(asked, candidates is not None))
-
-
-def _open(
-    profile: UserProfile, pairs: list[Comparison], name: str
-) -> tuple[list[Comparison], list[int]]:
-    """The pairs that the user has not answered, and their places in the pool from 1."""
-    from palate.adaptation.record import answer_key, opposite
-    from palate.errors import DataError, Problem
-
-    keys = [answer_key(pair) for pair in pairs]
-    held = profile.record.keys
-    rows = [i for i, key in enumerate(keys) if key not in held and opposite(key) not in held]
-    if not rows:
-        raise DataError([Problem(name, None, None, "the user has answered every pair in it")])
-    if len(rows) < len(pairs):
-        note(f"note: {len(pairs) - len(rows)} pairs were answered already and are left out")
-    return [pairs[i] for i in rows], [i + 1 for i in rows]
-
-
-def _answers(profile: UserProfile) -> Evidence:
-    """What the user has said, each answer counting what the profile's ageing leaves of it."""
-    import torch
-
-    from palate.types import Evidence
-
-    record, ageing = profile.record, profile.ageing
-    weight = None if ageing is None else ageing.weights(record.answers)
-    return Evidence(record.rows, torch.tensor([0, len(record)]), weight)
-
-
-def _features(model: PersonalRewardModel, pairs: list[Comparison]) -> PairBatch:
-    from palate.types import PairBatch
-
-    texts = [(pair.prompt, text) for pair in pairs for text in (pair.chosen, pair.rejected)]
-    features = model.reader.encode(texts, progress())
-    return PairBatch.of_pairs(features[0::2], features[1::2])
-
-
-def _at_stake(
-    model: PersonalRewardModel, candidates: Path | None, prompt: str | None
-) -> Tensor | None:
-    from palate.data.candidates import read_candidates, read_prompt
-
-    if candidates is None or prompt is None:
-        return None
-    return model.reader.responses(read_prompt(prompt), read_candidates(candidates))
 
 
 def _texts(pair: Comparison) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from palate.adaptation.reader import Reader
 from palate.data.comparisons import IntArray, PreferenceData
@@ -16,7 +15,6 @@ from palate.honesty.consistency import Consistency, consistency
 from palate.honesty.prequential import prequential
 from palate.honesty.surprise import RATE, detect, threshold_of, total_surprise
 from palate.progress import Progress
-from palate.types import PairBatch
 
 #: Standard deviations of total surprise from which answers count as badly predicted (p < 0.005).
 BADLY_PREDICTED = 2.58
@@ -83,7 +81,7 @@ def check_answers(
     if answers.timestamp is not None:
         answers = answers.select(np.argsort(answers.timestamp, kind="stable"))
     rows = first_showings(answers)
-    logit = prequential(reader.method, _pairs(reader, answers.select(rows), progress))
+    logit = prequential(reader.method, reader.pairs(list(answers.select(rows)), progress))
     alone = torch.tensor([0, len(rows)])
     threshold = None
     since = raised = -1
@@ -109,11 +107,3 @@ def first_showings(answers: PreferenceData) -> IntArray:
     items = np.sort(np.stack([answers.chosen_item, answers.rejected_item], axis=1), axis=1)
     first: IntArray = np.unique(items, axis=0, return_index=True)[1]
     return np.sort(first)
-
-
-def _pairs(reader: Reader, answers: PreferenceData, progress: Progress | None) -> PairBatch:
-    comparisons = list(answers)
-    texts = [(c.prompt, text) for c in comparisons for text in (c.chosen, c.rejected)]
-    features: Tensor = reader.encode(texts, progress)
-    prompts = reader.encode_prompts([c.prompt for c in comparisons], progress)
-    return PairBatch.of_pairs(features[0::2], features[1::2], prompts)
