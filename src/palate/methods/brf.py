@@ -21,8 +21,9 @@ Array = NDArray[np.float64]
 
 #: Answers from which a seen user's weights tell how tastes vary.
 ENOUGH = 10
-#: Variance of a weight in every direction, so that no taste is thought impossible.
-FLOOR = 1e-4
+#: Share of the variance of basis rewards that tastes may make up in any direction, so that none is
+#: thought impossible.
+FLOOR = 0.01
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ class BRF(VRF):
     """Bayesian reward factorisation: lambda_u ~ N(w_u, S), then the likelihood of the answers.
 
     VRF's encoder reads what a user's comparisons are about and gives the prior mean w_u (6);
-    S = c Cov(w) over the seen users, learned with the bases, says how far and in which
-    directions tastes differ. Newton's method finds the mode of
+    S = c Cov(w) + e I, with Cov(w) over the seen users, learned with the bases, says how far and in
+    which directions tastes differ, and e leaves a hundredth of the bases' variance to every other.
+    Newton's method finds the mode of
     sum_i log sigmoid(lambda . delta_i) - (lambda - w_u)^T S^-1 (lambda - w_u) / 2 for all users
     at once, and the inverse Hessian there is the covariance (Laplace). No answers leave the prior,
     hence exactly the population's reward. A user's answers are used twice, once by the encoder and
@@ -75,16 +77,21 @@ class BRF(VRF):
         informed = weight[pairs.counts >= ENOUGH]
         weight = (informed if len(informed) > 1 else weight).double()
         covariance = self.settings.prior_scale * torch.cov(weight.T, correction=0)
-        floor = FLOOR * torch.eye(len(covariance), dtype=torch.double)
+        delta = self._delta(pairs).double()
+        apart = (delta - delta.mean(-1, keepdim=True)).square().mean().clamp_min(1e-6)
+        floor = FLOOR / apart * torch.eye(len(covariance), dtype=torch.double)
         self.precision = torch.linalg.inv(covariance + floor).float()
         super().finish(pairs)
 
     @torch.no_grad()
     def evidence(self, pairs: PairBatch) -> Tensor:
         """VRF's natural parameters, then the differences of basis rewards: (B, 2 d + K)."""
+        return torch.cat([super().evidence(pairs), self._delta(pairs)], dim=-1)
+
+    def _delta(self, pairs: PairBatch) -> Tensor:
+        """(B, K) differences of basis rewards, before temperature."""
         features = pairs.features
-        delta = self._differences_of_rewards(features[pairs.chosen], features[pairs.rejected])
-        return torch.cat([super().evidence(pairs), delta], dim=-1)
+        return self._differences_of_rewards(features[pairs.chosen], features[pairs.rejected])
 
     @torch.no_grad()
     def posterior(self, evidence: Evidence) -> UserPosterior:

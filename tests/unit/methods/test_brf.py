@@ -111,7 +111,9 @@ def test_the_prior_is_as_wide_as_tastes_differ(estimation: str, scale: float) ->
     pairs = random_pairs(COUNTS, WIDTH)
     weights = prior_mean(method, Evidence(method.evidence(pairs), pairs.offsets))
     informed = weights[torch.tensor(COUNTS) >= ENOUGH].double().numpy()
-    expected = scale * np.cov(informed.T, bias=True) + FLOOR * np.eye(informed.shape[1])
+    delta = method.evidence(pairs)[:, 2 * method.settings.dimensions :].double().numpy()
+    floor = FLOOR / (delta - delta.mean(1, keepdims=True)).var()
+    expected = scale * np.cov(informed.T, bias=True) + floor * np.eye(informed.shape[1])
     product = expected @ method.precision.double().numpy()
     np.testing.assert_allclose(product, np.eye(len(expected)), atol=5e-3)
 
