@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from palate.adaptation.living import LivingPosterior
 from palate.methods import METHODS, Method
@@ -54,15 +54,16 @@ def untrained(name: str) -> Method:
     return method
 
 
-def microseconds_of_one(method: Method, earlier: int, trials: int) -> list[float]:
-    """Times from an answer's row to the posterior with it, after some earlier answers."""
-    found = []
-    for trial in range(trials):
-        rows = answers(method, 1, earlier + 1, seed=trial).rows
+def microseconds_of_one(method: Method, earlier: int, users: int) -> list[float]:
+    """Times from an answer's row to the posterior with it, user after user."""
+    found, waiting = [], []
+    for user in range(users):
+        rows = answers(method, 1, earlier + 1, seed=user).rows
         living = LivingPosterior(method, Evidence(rows[:-1], torch.tensor([0, earlier])))
-        before: Tensor = living.posterior.mean
+        waiting.append((living, living.posterior.mean, rows[-1]))
+    for living, before, row in waiting:
         started = time.perf_counter()
-        living.add(rows[-1])
+        living.add(row)
         after = living.posterior.mean
         found.append(1e6 * (time.perf_counter() - started))
         assert not torch.equal(before, after)

@@ -26,9 +26,10 @@ class LivingPosterior:
         self._updater.forget()
         self._posterior: UserPosterior | None = None
         self._count = len(evidence.rows)
-        self._rows = evidence.rows.double().numpy().copy()
+        self._rows = evidence.rows.double().numpy()
         weight = evidence.weight
-        self._weight = np.ones(self._count) if weight is None else weight.double().numpy().copy()
+        self._weight = np.ones(self._count) if weight is None else weight.double().numpy()
+        self._grow()
 
     def __len__(self) -> int:
         return self._count

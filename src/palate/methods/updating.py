@@ -96,30 +96,38 @@ class Laplace(Updater):
     def __init__(
         self, mean: Tensor | Callable[[Array, float], Array], precision: Tensor, read: int = 0
     ) -> None:
+        self._mean: Array | Callable[[Array, float], Array]
         self._mean = mean.detach().double().numpy() if isinstance(mean, Tensor) else mean
         self._precision = precision.detach().double().numpy()
         self._read = read
-        self._last: tuple[Array, Array] | None = None
+        self._last: tuple[Array, Array, Array] | None = None
 
     def add(self, row: Array, weight: float) -> None:
         """Start the next search where this answer leads, the others as they were."""
         if self._last is not None:
-            mode, covariance = self._last
-            self._last = with_answer(mode, covariance, row[self._read :], weight), covariance
+            mode, covariance, mean = self._last
+            mode = with_answer(mode, covariance, row[self._read :], weight)
+            self._last = mode, covariance, mean
 
     def posterior(self, rows: Array, weight: Array) -> UserPosterior:
         """The mode with the inverse of the Hessian there."""
-        mean = self._mean
-        if callable(mean):
-            mean = mean(weight @ rows[:, : self._read], float(weight.sum()))
-        start = None if self._last is None else self._last[0]
+        mean = self._prior_mean(rows, weight)
+        start = None
+        if self._last is not None:
+            last, inverse, before = self._last
+            start = last + inverse @ (self._precision @ (mean - before))  # it goes along
         delta = rows[:, self._read :]
         mode, hessian = mode_of_one(delta, weight, mean, self._precision, start)
         inverse = np.linalg.inv(hessian).astype(np.float64, copy=False)
-        self._last = mode, inverse
+        self._last = mode, inverse, mean
         covariance = _one(inverse)
         variance = covariance.diagonal(dim1=-2, dim2=-1)
         return UserPosterior(_one(mode), variance, _counted(rows), covariance)
+
+    def _prior_mean(self, rows: Array, weight: Array) -> Array:
+        if isinstance(self._mean, np.ndarray):
+            return self._mean
+        return self._mean(weight @ rows[:, : self._read], float(weight.sum()))
 
 
 def _one(table: Array) -> Tensor:
