@@ -16,7 +16,7 @@ The half-life was chosen on seeds 100 and 101 (`--first-seed 100 --seeds 2`).
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import mean
@@ -252,24 +252,41 @@ def train(data: PreferenceData, name: str, features: Tensor, seed: int) -> Metho
     return model.method
 
 
-def run_seed(seed: int, options: argparse.Namespace) -> dict[tuple[str, str, str], Course]:
-    """The courses of one world by change, method and strategy."""
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A method trained on a world, and what it reads of it."""
+
+    world: AttributesWorld
+    data: PreferenceData
+    split: Split
+    features: Tensor
+    name: str
+    method: Method
+
+
+def scenes(seed: int, names: Sequence[str]) -> Iterator[Scene]:
+    """One world with each method in turn."""
     world = make_attributes_world(AttributesConfig(seed=seed))
     data = PreferenceData.load(world.rows)
     source = FeatureSource(resolve_backbone("minilm"))
     split = make_split(data, SplitSettings(seed=seed))
-    found = {}
-    for name in options.methods:
+    for name in names:
         settings = METHODS[name].settings_class()
         features = read_texts(source, data, METHODS[name], settings, Terminal()).features
-        method = train(data, name, features, seed)
+        yield Scene(world, data, split, features, name, train(data, name, features, seed))
+
+
+def run_seed(seed: int, options: argparse.Namespace) -> dict[tuple[str, str, str], Course]:
+    """The courses of one world by change, method and strategy."""
+    found = {}
+    for scene in scenes(seed, options.methods):
         for change in CHANGES:
-            users = make_users(world, split, features, change, seed)
-            ways = Answers(method, users.given, seed).strategies(
+            users = make_users(scene.world, scene.split, scene.features, change, seed)
+            ways = Answers(scene.method, users.given, seed).strategies(
                 options.half_lives, options.hazards
             )
-            for way, course in courses(method, users, ways).items():
-                found[change, name, way] = course
+            for way, course in courses(scene.method, users, ways).items():
+                found[change, scene.name, way] = course
     return found
 
 

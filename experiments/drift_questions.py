@@ -27,21 +27,16 @@ from drift import (
     make_users,
     old_weights,
     pairs_among,
-    train,
+    scenes,
 )
 from torch import Tensor
 
-from palate import PreferenceData, SplitSettings
-from palate.data import Split, make_split
-from palate.data.synthetic import AttributesConfig, AttributesWorld, make_attributes_world
+from palate.data import Split
+from palate.data.synthetic import AttributesWorld
 from palate.data.synthetic.asking import ask
-from palate.features import FeatureSource, resolve_backbone
 from palate.honesty.prequential import spans
-from palate.methods import METHODS
 from palate.methods.factorised import Factorised
-from palate.progress import Terminal
 from palate.questions import score
-from palate.reading import read_texts
 from palate.types import PairBatch
 
 MOST = 10
@@ -122,27 +117,21 @@ Found = dict[tuple[str, str, str, str], Course]
 @torch.no_grad()
 def run_seed(seed: int, options: argparse.Namespace) -> Found:
     """The courses of one world by change, method, half-life and rule."""
-    world = make_attributes_world(AttributesConfig(seed=seed))
-    data = PreferenceData.load(world.rows)
-    source = FeatureSource(resolve_backbone("minilm"))
-    split = make_split(data, SplitSettings(seed=seed))
     found = {}
-    for name in options.methods:
-        settings = METHODS[name].settings_class()
-        features = read_texts(source, data, METHODS[name], settings, Terminal()).features
-        method = train(data, name, features, seed)
+    for scene in scenes(seed, options.methods):
+        world, split, method = scene.world, scene.split, scene.method
         assert isinstance(method, Factorised)
         for change in ("opposite", "drawn"):
-            users = make_users(world, split, features, change, seed)
+            users = make_users(world, split, scene.features, change, seed)
             new = changed(old_weights(world, split), change, np.random.default_rng([seed, 1]))
             for half_life in (None, *options.half_lives):
                 for rule in options.rules:
-                    table = Table.of(world, data, features)
+                    table = Table.of(world, scene.data, scene.features)
                     dialogue = Dialogue(world, split, users, table, new)
                     rng = np.random.default_rng([seed, 2])
                     course = dialogue.course(method, users, half_life, rule, rng)
                     way = "all answers" if half_life is None else f"half-life {half_life:g}"
-                    found[change, name, way, rule] = course
+                    found[change, scene.name, way, rule] = course
     return found
 
 
