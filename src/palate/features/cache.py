@@ -56,7 +56,7 @@ class FeatureCache:
         except OSError as error:
             raise CacheError(f"cannot make the cache folder {folder}: {error}") from error
         with self._connect() as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
+            _write_ahead(connection)
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS features (key BLOB PRIMARY KEY NOT NULL, "
                 "tokens INTEGER NOT NULL, vector BLOB NOT NULL)"
@@ -109,3 +109,15 @@ class FeatureCache:
                 "INSERT INTO features VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING",
                 ((key, count, vector.tobytes()) for key, count, vector in rows),
             )
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to write-ahead logging, for good; unlike statements the switch waits for no lock.
+
+    Where the file is locked, another process is switching it.
+    """
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
