@@ -10,7 +10,7 @@ true rewards differ under the new taste, as everywhere in this world, and none t
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -135,11 +135,11 @@ def run_seed(seed: int, options: argparse.Namespace) -> Found:
     return found
 
 
-def lines(seeds: Sequence[Found], mean_of: Callable[[Sequence[Course]], Course]) -> str:
+def lines(seeds: Sequence[Found]) -> str:
     """Means over seeds, a line a way."""
     result = []
     for key in seeds[0]:
-        course = mean_of([seed[key] for seed in seeds])
+        course = Course.mean_of([seed[key] for seed in seeds])
         after = " ".join(f"{100 * value:5.1f}" for value in course.after)
         regained = 100 * course.regained(course)
         names = f"{key[0]:9}{key[1]:7}{key[2]:14}{key[3]:13}"
@@ -162,8 +162,8 @@ def main() -> None:
     print("accuracy before, then after answers " + " ".join(map(str, STEPS)))
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         found.append(run_seed(seed, options))
-        print(f"seed {seed}\n{lines(found[-1:], Course.mean_of)}\n", flush=True)
-    print(f"mean over {len(found)} seeds\n{lines(found, Course.mean_of)}")
+        print(f"seed {seed}\n{lines(found[-1:])}\n", flush=True)
+    print(f"mean over {len(found)} seeds\n{lines(found)}")
 
 
 if __name__ == "__main__":

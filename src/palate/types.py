@@ -111,6 +111,13 @@ class PairBatch:
         )
 
 
+def rows_of_spans(first: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows first, first + 1, ... of S spans (S,), span after span, and the offsets (S + 1,)."""
+    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    start = (first - offsets[:-1]).repeat_interleave(counts)
+    return start + torch.arange(len(start)), offsets
+
+
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """What answers say of U users, a row an answer, in the space of the method that read them.
@@ -159,10 +166,7 @@ class Evidence:
 
     def of(self, users: Tensor) -> Evidence:
         """The answers of some users (u,), in that order."""
-        counts = self.counts[users]
-        offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        start = (self.offsets[users] - offsets[:-1]).repeat_interleave(counts)
-        own = start + torch.arange(len(start))
+        own, offsets = rows_of_spans(self.offsets[users], self.counts[users])
         weight = None if self.weight is None else self.weight[own]
         return Evidence(self.rows[own], offsets, weight)
 

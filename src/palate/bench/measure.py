@@ -21,7 +21,7 @@ from palate.methods import Method, MethodSettings
 from palate.progress import Progress
 from palate.training import one_thread
 from palate.tuning import learn
-from palate.types import PairBatch, UserPosterior
+from palate.types import PairBatch, UserPosterior, rows_of_spans
 
 #: Adaptation is timed on so many users with so many comparisons each, so many times.
 TIMED_USERS, TIMED_ANSWERS, TIMED_ROUNDS = 200, 10, 7
@@ -150,10 +150,7 @@ def adaptation_ms(method: Method, features: Tensor, split: Split) -> float:
 def _repeat_users(pairs: PairBatch, users: int) -> PairBatch:
     """The same users again in turn until there are so many."""
     turn = torch.arange(users) % pairs.users
-    counts = pairs.counts[turn]
-    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
-    within = torch.arange(int(offsets[-1])) - torch.repeat_interleave(offsets[:-1], counts)
-    row = torch.repeat_interleave(pairs.offsets[turn], counts) + within
+    row, offsets = rows_of_spans(pairs.offsets[turn], pairs.counts[turn])
     prompt = None if pairs.prompt is None else pairs.prompt[row]
     return PairBatch(pairs.features, pairs.chosen[row], pairs.rejected[row], offsets, None, prompt)
 

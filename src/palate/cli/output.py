@@ -73,3 +73,9 @@ def percent(share: float | None) -> str:
 def decimal(value: float | None, digits: int = 3) -> str:
     """A number for people."""
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def short(text: str, most: int = 60) -> str:
+    """A text in one line of a table."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"

@@ -15,6 +15,7 @@ from palate.cli.output import (
     print_json,
     print_table,
     progress,
+    short,
 )
 from palate.cli.users import CacheOption, RunArgument
 
@@ -94,7 +95,7 @@ def question(
             str(row),
             decimal(choice.score, 4),
             percent(choice.probability),
-            *(_short(str(text)) for text in _texts(pair).values()),
+            *(short(str(text), SHOWN) for text in _texts(pair).values()),
         )
         for row, pair, choice in told
     ]
@@ -110,11 +111,6 @@ def _texts(pair: Comparison) -> dict[str, Any]:
         name: text if isinstance(text, str) else [vars(turn) for turn in text]
         for name, text in texts.items()
     }
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= SHOWN else f"{line[: SHOWN - 1]}…"
 
 
 def _verdict(asked: Asked, ranking: bool) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from palate.cli.ageing import HalfLifeOption, NowOption, aged
-from palate.cli.output import JsonOption, decimal, percent, print_json, print_table
+from palate.cli.output import JsonOption, decimal, percent, print_json, print_table, short
 from palate.cli.users import CacheOption, RunArgument
 
 
@@ -55,13 +55,8 @@ def rank(
             decimal(c.reward),
             decimal(c.sd),
             percent(c.p_best),
-            _short(canonical(texts[c.index])),
+            short(canonical(texts[c.index])),
         )
         for c in ranking.candidates
     ]
     print_table(prompt, ("candidate", "reward", "sd", "p_best", "text"), table, words=("text",))
-
-
-def _short(text: str, most: int = 60) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"

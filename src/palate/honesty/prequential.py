@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from palate.methods import Method
-from palate.types import Evidence, PairBatch
+from palate.types import Evidence, PairBatch, rows_of_spans
 
 #: Most rows of evidence in a batch; a span longer than that makes a batch of its own.
 BATCH = 1 << 15
@@ -55,8 +55,7 @@ def predict_from(
 def spans(rows: Tensor, first: Tensor, last: Tensor, half_life: float | None = None) -> Evidence:
     """Rows first:last of (B, E) as the evidence of S users, the newest of age 0."""
     counts = last - first
-    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    row = torch.arange(int(offsets[-1])) + (first - offsets[:-1]).repeat_interleave(counts)
+    row, offsets = rows_of_spans(first, counts)
     weight = None
     if half_life is not None:
         age = last.repeat_interleave(counts) - 1 - row

@@ -99,10 +99,8 @@ class BRF(VRF):
         columns = 2 * self.settings.dimensions
         read = Evidence(evidence.rows[:, :columns], evidence.offsets, evidence.weight)
         answers = Evidence(evidence.rows[:, columns:], evidence.offsets, evidence.weight)
-        mode = logistic_mode(answers, self._prior_mean(read.sums(), read.totals), self.precision)
-        covariance = mode.covariance
-        variance = covariance.diagonal(dim1=-2, dim2=-1)
-        return UserPosterior(mode.mean, variance, evidence.counts, covariance)
+        prior = self._prior_mean(read.sums(), read.totals)
+        return logistic_mode(answers, prior, self.precision).posterior(evidence.counts)
 
     def _prior_mean(self, sums: Tensor, totals: Tensor) -> Tensor:
         """w_u (U, K) of summed natural parameters (U, 2 d)."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from palate.methods.padding import chunks, padded
-from palate.types import Evidence
+from palate.types import Evidence, UserPosterior
 
 #: Newton steps; the objective is strictly convex, and a few reach the mode.
 ROUNDS = 25
@@ -38,6 +38,12 @@ class Mode:
     def covariance(self) -> Tensor:
         """(U, d, d) Laplace's approximation: the inverse Hessian."""
         return torch.cholesky_inverse(torch.linalg.cholesky(self.hessian)).float()
+
+    def posterior(self, answers: Tensor) -> UserPosterior:
+        """What is known of users who gave so many answers (U,)."""
+        covariance = self.covariance
+        variance = covariance.diagonal(dim1=-2, dim2=-1)
+        return UserPosterior(self.mean, variance, answers, covariance)
 
 
 def logistic_mode(evidence: Evidence, mean: Tensor, precision: Tensor) -> Mode:

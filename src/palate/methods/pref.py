@@ -116,10 +116,7 @@ class PReF(LinearBases):
     @torch.no_grad()
     def posterior(self, evidence: Evidence) -> UserPosterior:
         """Mode (U, K) of (6) with the inverse of its Hessian (8)."""
-        mode = logistic_mode(evidence, *self._prior())
-        covariance = mode.covariance
-        variance = covariance.diagonal(dim1=-2, dim2=-1)
-        return UserPosterior(mode.mean, variance, evidence.counts, covariance)
+        return logistic_mode(evidence, *self._prior()).posterior(evidence.counts)
 
     def updater(self) -> Laplace:
         """Newton from the last mode."""
