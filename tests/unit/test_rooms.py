@@ -19,23 +19,34 @@ ROOMS = [
     ["data"],
     ["features"],
     ["methods"],
-    ["reading", "training", "tuning"],
+    ["reading", "training", "tuning", "finetuning"],
     ["adaptation"],
     ["questions"],
     ["evaluation"],
     ["honesty"],
     ["keys", "storage", "card", "predictive", "ranking", "model"],
+    ["alignment"],
+    ["scale"],
+    ["service"],
     ["bench"],
     ["cli"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(ROOMS) for room in rooms}
-#: Libraries that one room alone may import.
-OF_ONE_ROOM = {
-    "transformers": "features",
-    "huggingface_hub": "features",
-    "sqlite3": "features",
-    "typer": "cli",
-    "click": "cli",
+#: Libraries that some rooms alone may import.
+OF_SOME_ROOMS = {
+    "transformers": {"features", "alignment"},
+    "huggingface_hub": {"features"},
+    "sqlite3": {"features", "alignment"},
+    "accelerate": {"finetuning"},
+    "peft": {"features"},
+    "openai": {"alignment", "service"},
+    "ray": {"scale"},
+    "fastapi": {"service"},
+    "starlette": {"service"},
+    "sqlalchemy": {"service"},
+    "alembic": {"service"},
+    "typer": {"cli"},
+    "click": {"cli"},
 }
 
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
@@ -74,15 +85,15 @@ def test_a_room_imports_only_from_rooms_above_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_a_library_of_one_room_is_imported_there_alone(path: Path) -> None:
+def test_a_library_of_some_rooms_is_imported_there_alone(path: Path) -> None:
     room = room_of(module_of(path))
     for line, module in imported(path):
-        only = OF_ONE_ROOM.get(module.split(".")[0], room)
-        assert room == only, f"{path}:{line}: {room} imports {module}, which {only} alone may"
+        may = OF_SOME_ROOMS.get(module.split(".")[0], {room})
+        assert room in may, f"{path}:{line}: {room} imports {module}; {sorted(may)} may"
 
 
 def test_every_room_has_its_place() -> None:
-    assert {room_of(module_of(path)) for path in FILES} == set(FLOOR)
+    assert {room_of(module_of(path)) for path in FILES} <= set(FLOOR)
 
 
 def test_data_does_not_import_what_writes_the_attributes_world() -> None:
