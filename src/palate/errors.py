@@ -81,3 +81,15 @@ class CannotRunError(PalateError):
 
 class ExperimentError(PalateError):
     """An experiment's file that cannot be read or used; names the file and the key."""
+
+
+class PolicyError(PalateError):
+    """A language model that was asked for answers, or a judge for a verdict, gave none."""
+
+
+class ScaleError(PalateError):
+    """A distributed job that cannot be started, or not continued."""
+
+
+class StoreError(PalateError):
+    """The service's database refuses, or does not hold what was asked for."""

@@ -1,0 +1,1 @@
+"""From a user's posterior to better answers: policies, choosing, steering, judging."""
