@@ -23,7 +23,7 @@ def model_card(
 ) -> str:
     """Markdown with a hub's front matter; figures where the model has been evaluated."""
     data, split = report["data"], report["split"]
-    read_by = backbone.name if backbone else "given features"
+    read_by = _backbone_name(backbone)
     lines = [
         "---",
         "library_name: palate",
@@ -81,6 +81,14 @@ def model_card(
     return "\n".join(lines) + "\n"
 
 
+def _backbone_name(backbone: BackboneSpec | None) -> str:
+    if backbone is None:
+        return "given features"
+    if backbone.reference is not None:
+        return f"{backbone.reference.name}, trained"
+    return backbone.name
+
+
 def _figures(evaluation: dict[str, Any] | None) -> list[str]:
     if evaluation is None:
         return ["## Figures", "", "Not evaluated yet: `palate evaluate` writes them here.", ""]
@@ -107,7 +115,9 @@ def _figures(evaluation: dict[str, Any] | None) -> list[str]:
 
 
 def _limits(method: Method, report: dict[str, Any]) -> list[str]:
+    truncated = report["encoding"].get("truncated", 0)
     limits = [
+        f"- {truncated:,} texts were longer than the backbone reads: it read their last tokens.",
         "- Rewards compare responses to one prompt for one user; they have no absolute meaning.",
         "- The figures hold for users and texts like those of the data above.",
     ]

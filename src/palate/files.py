@@ -16,6 +16,8 @@ from palate.errors import PalateError
 
 #: A folder that holds this file was written by us: it is part of every model.
 MARK = "training.safetensors"
+#: The one folder that a folder of ours may hold: a backbone that was trained with a model.
+OWN_FOLDER = "backbone"
 
 
 class OutputError(PalateError):
@@ -49,12 +51,13 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 @contextmanager
-def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def new_folder(path: Path, *, overwrite: bool = False, mark: str = MARK) -> Iterator[Path]:
     """A folder to fill that takes its place at the end, and leaves nothing behind on failure.
 
-    Raises `OutputError` where something stands there already, unless `overwrite`.
+    Raises `OutputError` where something stands there already, unless `overwrite`: see
+    `refuse_existing`.
     """
-    refuse_existing(path, overwrite=overwrite)
+    refuse_existing(path, overwrite=overwrite, mark=mark)
     place = Path(os.path.realpath(path))
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +68,7 @@ def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     try:
         new.mkdir()
         yield new
-        refuse_existing(path, overwrite=overwrite)
+        refuse_existing(path, overwrite=overwrite, mark=mark)
         if place.exists():
             place.rename(aside)
         new.rename(place)
@@ -77,11 +80,11 @@ def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
+def refuse_existing(path: Path, *, overwrite: bool = False, mark: str = MARK) -> None:
     """Raise `OutputError` where a file or a folder with something in it stands in the way.
 
-    `overwrite` lets a folder be replaced that holds files alone, `MARK` among them: never a folder
-    of folders, such as one's home. Nothing may be in the way of making the folder either.
+    `overwrite` lets a folder be replaced that holds files, `mark` among them, and no folder but
+    `OWN_FOLDER`: never one such as one's home. Nothing may be in the way of making it either.
     """
     try:
         if path.exists() and not path.is_dir():
@@ -89,9 +92,9 @@ def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
         entries = list(path.iterdir()) if path.exists() else []
         if entries and not overwrite:
             raise OutputError(f"{path} exists already: name another folder, or pass --overwrite")
-        if entries and not (path / MARK).is_file():
-            raise OutputError(f"{path} holds no {MARK}, so nothing of ours: name another folder")
-        if any(entry.is_dir() for entry in entries):
+        if entries and not (path / mark).is_file():
+            raise OutputError(f"{path} holds no {mark}, so nothing of ours: name another folder")
+        if any(entry.is_dir() and entry.name != OWN_FOLDER for entry in entries):
             raise OutputError(f"{path} holds folders, so more than ours: name another folder")
         above = next(folder for folder in path.absolute().parents if folder.exists())
     except OSError as error:

@@ -25,6 +25,8 @@ from palate.errors import DataError, ModelError, SettingsError
 from palate.evaluation.evaluate import Evaluation, evaluate, evaluate_new
 from palate.features import BackboneSpec, FeatureSource, resolve_backbone
 from palate.files import new_folder, refuse_existing, write_atomically
+from palate.finetuning import BackboneTraining
+from palate.finetuning.learn import Texts, learn_with_backbone
 from palate.keys import keys_of, rows_of_keys
 from palate.methods import Method, method_named
 from palate.progress import Progress
@@ -53,11 +55,13 @@ class PersonalRewardModel:
         *,
         backbone: BackboneSpec | None = None,
         cache: Path | None = None,
+        own_backbone: Path | None = None,
     ) -> None:
         self.method = method
         self.seen = seen
         self.report = report
         self.backbone = source.local.spec if source else backbone
+        self.own_backbone = own_backbone
         self.identity = identity_of(method_bytes(method), self.backbone)
         self.reader = Reader(method, self.backbone, source, cache)
         self.users = Profiles(self.reader, self.identity)
@@ -75,6 +79,8 @@ class PersonalRewardModel:
         split: Literal["users", "groups"] | SplitSettings = "users",
         seed: int = 0,
         settings: Mapping[str, Any] | None = None,
+        train_backbone: BackboneTraining | None = None,
+        work: str | os.PathLike[str] | None = None,
         cache: str | os.PathLike[str] | None = None,
         progress: Progress | None = None,
     ) -> PersonalRewardModel:
@@ -82,8 +88,11 @@ class PersonalRewardModel:
 
         `seed` decides split and initialisation. `settings` are the method's own, by name.
         `features` (N, D) of `data.items` takes the place of a backbone; (N + P, D) with the prompts
-        by themselves behind them for a method that reads prompts. Raises `SplitError` where the
-        data cannot be divided, `SettingsError` and `BackboneError` for what does not exist.
+        by themselves behind them for a method that reads prompts. `train_backbone` trains the
+        backbone too; `work` is the folder of its checkpoints, from which an interrupted training
+        goes on, and of the trained weights, which must stay until the model is saved. Raises
+        `SplitError` where the data cannot be divided, `SettingsError` and `BackboneError` for what
+        does not exist.
         """
         started = time.monotonic()
         method_class = method_named(method)
@@ -94,6 +103,8 @@ class PersonalRewardModel:
             raise SettingsError(f"seed is {seed}; expected 0 or more, below 2^63")
         if features is not None:
             check_table(features, data, chosen)
+        if train_backbone is not None and (features is not None or work is None):
+            raise SettingsError("training a backbone needs texts to read and a folder to work in")
         divided = make_split(data, split)
         source = None
         encoding: dict[str, Any] = {}
@@ -104,7 +115,20 @@ class PersonalRewardModel:
             encoding = {"texts": len(features), "truncated": encoded.truncated}
             encoding |= {"encoded_now": encoded.computed}
         encoded_at = time.monotonic()
-        learned = learn(method_class, chosen, features, divided, seed=seed, progress=progress)
+        own_backbone = None
+        if train_backbone is None:
+            learned = learn(method_class, chosen, features, divided, seed=seed, progress=progress)
+        else:
+            assert source is not None
+            assert work is not None
+            together = learn_with_backbone(
+                *(method_class, chosen, Texts(data, features, source), divided, train_backbone),
+                seed=seed,
+                folder=Path(work),
+                progress=progress,
+            )
+            learned, source, features = together.learned, together.source, together.features
+            own_backbone = together.folder
         fitted = learned.fitted.method
         seen = _remember(fitted, features, divided)
         report = {
@@ -121,7 +145,7 @@ class PersonalRewardModel:
             },
             "versions": _versions(),
         }
-        return cls(fitted, source, seen, report)
+        return cls(fitted, source, seen, report, own_backbone=own_backbone)
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the model as a folder of safetensors and JSON with a model card.
@@ -130,7 +154,10 @@ class PersonalRewardModel:
         """
         refuse_existing(Path(folder), overwrite=overwrite)
         with new_folder(Path(folder), overwrite=overwrite) as temporary:
-            write_model(temporary, self.method, self.backbone, self.seen, self.report)
+            write_model(
+                *(temporary, self.method, self.backbone, self.seen, self.report),
+                own_backbone=self.own_backbone,
+            )
             (temporary / CARD).write_text(self._card(None), encoding="utf-8")
 
     def write_figures(self, folder: str | os.PathLike[str], figures: dict[str, Any]) -> None:
@@ -152,6 +179,7 @@ class PersonalRewardModel:
             *(stored.method, None, stored.seen, stored.report),
             backbone=stored.backbone,
             cache=where,
+            own_backbone=stored.own_backbone,
         )
 
     # -- one user -----------------------------------------------------------------------------

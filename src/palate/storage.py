@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+import shutil
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from torch import Tensor
 
 from palate.errors import ModelError, PalateError
 from palate.features.spec import BackboneSpec
-from palate.files import json_checksum
+from palate.files import OWN_FOLDER, json_checksum
 from palate.methods import Method, method_named
 from palate.settings import build
 from palate.types import UserPosterior
 
-FORMAT = 1
+FORMAT = 2
+#: What a model without a backbone of its own is written in, which older versions read too.
+PLAIN_FORMAT = 1
 CONFIG = "config.json"
 METHOD_TENSORS = "model.safetensors"
 TRAINING_TENSORS = "training.safetensors"
@@ -52,6 +55,7 @@ class Stored:
     seen: SeenUsers
     report: dict[str, Any]
     identity: str
+    own_backbone: Path | None
 
 
 def identity_of(method_bytes: bytes, backbone: BackboneSpec | None) -> str:
@@ -73,8 +77,14 @@ def write_model(
     backbone: BackboneSpec | None,
     seen: SeenUsers,
     report: dict[str, Any],
+    own_backbone: Path | None = None,
 ) -> None:
-    """Fill a folder; the checksums in its configuration tell later damage."""
+    """Fill a folder; the checksums in its configuration tell later damage.
+
+    own_backbone: the folder of a backbone that was trained with the model, to be copied into it.
+    """
+    if own_backbone is not None:
+        shutil.copytree(own_backbone, folder / OWN_FOLDER)
     posterior = seen.posterior
     training = {"user_keys": seen.user_keys, "text_keys": seen.text_keys}
     training |= {"mean": posterior.mean, "answers": posterior.answers}
@@ -88,11 +98,12 @@ def write_model(
     for name, content in contents.items():
         (folder / name).write_bytes(content)
     config = {
-        "format": FORMAT,
+        "format": PLAIN_FORMAT if own_backbone is None else FORMAT,
         "method": method.name,
         "width": method.width,
         "settings": asdict(method.settings),
         "backbone": None if backbone is None else asdict(backbone),
+        "own_backbone": own_backbone is not None,
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()},
     }
     (folder / CONFIG).write_bytes(_json_bytes(config | {"checksum": json_checksum(config)}))
@@ -113,6 +124,9 @@ def read_model(folder: Path) -> Stored:
         state = load_tensors(contents[METHOD_TENSORS])
         method.load_state_dict(state)
         backbone = config["backbone"] and build(BackboneSpec, config["backbone"])
+        own = folder / OWN_FOLDER if config.get("own_backbone") else None
+        if own is not None and backbone is not None:
+            backbone = replace(backbone, name=str(own))
         seen = _read_seen(load_tensors(contents[TRAINING_TENSORS]))
         report = json.loads(contents[REPORT])
     except ModelError:
@@ -125,7 +139,7 @@ def read_model(folder: Path) -> Stored:
         raise ModelError(f"the model in {folder} is damaged: {error!r}; {ADVICE}") from error
     method.eval().requires_grad_(False)
     identity = identity_of(contents[METHOD_TENSORS], backbone)
-    return Stored(method, backbone, seen, report, identity)
+    return Stored(method, backbone, seen, report, identity, own)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

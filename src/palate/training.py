@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -44,16 +45,26 @@ def fit(
     What the settings leave open is taken from the first of their candidates.
     """
     with one_thread():
-        return _fit(method_class, settings, pairs, seed, progress or Silent())
+        method, losses = descend(method_class, settings, pairs, seed, progress or Silent())
+        finish(method, pairs)
+    tenths = tuple(float(part.mean()) for part in losses.tensor_split(10) if len(part))
+    return Fitted(method, tenths)
 
 
-def _fit(
+def finish(method: Method, pairs: PairBatch) -> None:
+    """What follows the last step: the method is ready for use."""
+    method.finish(pairs)
+    method.eval().requires_grad_(False)
+
+
+def descend(
     method_class: type[Method],
     settings: MethodSettings,
     pairs: PairBatch,
     seed: int,
     progress: Progress,
-) -> Fitted:
+) -> tuple[Method, torch.Tensor]:
+    """A method after its steps, which may go on from there, and the loss of each, (steps,)."""
     generator = torch.Generator().manual_seed(seed)
     settings = settings.candidates()[0]
     method = method_class(settings, pairs.features.shape[1])
@@ -62,10 +73,7 @@ def _fit(
     losses = torch.zeros(0)
     if method.trainable and isinstance(settings, TrainingSettings):
         losses = _descend(method, settings, pairs, generator, progress)
-    method.finish(pairs)
-    method.eval().requires_grad_(False)
-    tenths = tuple(float(part.mean()) for part in losses.tensor_split(10) if len(part))
-    return Fitted(method, tenths)
+    return method, losses
 
 
 def _descend(
@@ -77,7 +85,8 @@ def _descend(
 ) -> torch.Tensor:
     """Gradient steps; returns the loss of each, (steps,)."""
     steps = settings.number_of_steps(pairs.users)
-    optimiser = _optimiser(method, settings, pairs.users)
+    groups = parameter_groups(method, settings, pairs.users, settings.learning_rate)
+    optimiser = torch.optim.AdamW(groups)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: learning_rate_share(step, steps, settings.warmup)
     )
@@ -141,8 +150,10 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _optimiser(method: Method, settings: TrainingSettings, users: int) -> torch.optim.Optimizer:
-    """AdamW; matrices decay, the bases and biases do not.
+def parameter_groups(
+    method: Method, settings: TrainingSettings, users: int, learning_rate: float
+) -> list[dict[str, Any]]:
+    """For AdamW; matrices decay, the bases and biases do not.
 
     The learning rate is one for features of REFERENCE_WIDTH: Adam moves every weight alike, so a
     matrix over more features moves its outputs more, and is slowed in proportion (the rule of
@@ -160,8 +171,8 @@ def _optimiser(method: Method, settings: TrainingSettings, users: int) -> torch.
         groups.append(
             {
                 "params": [parameter],
-                "lr": settings.learning_rate / slow,
+                "lr": learning_rate / slow,
                 "weight_decay": decay * slow if name.endswith(".weight") else 0.0,
             }
         )
-    return torch.optim.AdamW(groups)
+    return groups

@@ -58,7 +58,7 @@ def learn(
             "unseen_users": len(validation.unseen),
             "trials": [_describe(tried, trial.log_loss) for tried, trial in trials],
         }
-    pairs = _training_pairs(features, split)
+    pairs = training_pairs(features, split)
     fitted = fit(method_class, settings, pairs, seed=seed, progress=progress)
     if calibration is not None:
         fitted.method.temperature.mul_(calibration.temperature)
@@ -91,17 +91,18 @@ def try_settings(
     progress: Progress | None = None,
 ) -> tuple[MethodSettings, Calibration]:
     """Train on a validation's training part; the settings with their calibrated log-loss."""
-    pairs = _training_pairs(features, validation)
+    pairs = training_pairs(features, validation)
     method = fit(method_class, settings, pairs, seed=seed, progress=progress).method
-    return settings, calibrate(_validation_margins(method, features, validation))
+    return settings, calibrate(validation_margins(method, features, validation))
 
 
-def _training_pairs(features: Tensor, split: Split) -> PairBatch:
+def training_pairs(features: Tensor, split: Split) -> PairBatch:
+    """The training comparisons of all users who have one."""
     users = np.unique(split.data.user[split.train])
     return pairs_of_users(split.data, features, split.train, users)
 
 
-def _validation_margins(method: Method, features: Tensor, split: Split) -> Margins:
+def validation_margins(method: Method, features: Tensor, split: Split) -> Margins:
     """Margins of held-out texts: seen users by all they trained, unseen ones by a few answers."""
     data = split.data
     given = [(split.seen, split.train)]

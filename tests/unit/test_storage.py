@@ -187,12 +187,12 @@ def forge(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 OTHER_VERSIONS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "newer format": (
-        lambda config: config.update(format=2),
-        "has format 2, this version reads up to 1: upgrade palate",
+        lambda config: config.update(format=3),
+        "has format 3, this version reads up to 2: upgrade palate",
     ),
     "newer format without all else": (
         lambda config: (config.clear(), config.update(format=99)),
-        "has format 99, this version reads up to 1: upgrade palate",
+        "has format 99, this version reads up to 2: upgrade palate",
     ),
     "unknown method": (
         lambda config: config.update(method="pal2"),

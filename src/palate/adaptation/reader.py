@@ -40,6 +40,12 @@ class Reader:
         self._source = source
         self._cache = cache
 
+    @property
+    def width(self) -> int:
+        """D of the features (n, D): those of the backbone, or of it and of what it was before."""
+        beside = self.backbone is not None and self.backbone.reference is not None
+        return self.method.width * (2 if beside else 1)
+
     def source(self) -> FeatureSource:
         """The backbone; raises `ModelError` for a model of features."""
         if self._source is None:
@@ -53,7 +59,7 @@ class Reader:
     ) -> Tensor:
         """(n, D) of prompts with responses."""
         if not texts:
-            return torch.zeros(0, self.method.width)
+            return torch.zeros(0, self.width)
         source = self.source()
         if self.method.reads == "likelihood":
             return source.log_likelihoods(texts, progress).features
@@ -66,7 +72,7 @@ class Reader:
         if not self.method.settings.reads_prompts:
             return None
         if not prompts:
-            return torch.zeros(0, self.method.width)
+            return torch.zeros(0, self.width)
         return self.source().encode_prompts(prompts, progress).features
 
     def state_of(self, prompt: Prompt) -> Tensor | None:
@@ -110,9 +116,9 @@ class Reader:
 
     def states(self, features: Tensor) -> Tensor:
         """Hidden states (n, D) themselves; raises `DataError` where they cannot be any."""
-        if features.ndim != 2 or features.shape[1] != self.method.width:
+        if features.ndim != 2 or features.shape[1] != self.width:
             raise DataError(
-                f"hidden states are {tuple(features.shape)}; expected (n, {self.method.width})"
+                f"hidden states are {tuple(features.shape)}; expected (n, {self.width})"
             )
         if not bool((features.abs() <= LARGEST_STATE).all()):
             raise DataError(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,8 +20,19 @@ from palate.cli.output import (
     warn_of_left_out,
 )
 
+if TYPE_CHECKING:
+    from palate.finetuning import BackboneTraining
+
 #: The largest number that a generator takes.
 MAX_SEED = 2**63 - 1
+
+
+class Trained(StrEnum):
+    """How much of the backbone is trained."""
+
+    frozen = "frozen"
+    lora = "lora"
+    full = "full"
 
 
 class SplitKind(StrEnum):
@@ -53,6 +65,18 @@ def train(
         list[str] | None,
         typer.Option("--set", help="A setting of the method, name=value; may be repeated."),
     ] = None,
+    train_backbone: Annotated[
+        Trained,
+        typer.Option(
+            help="Train the backbone too: low-rank additions (lora), or all of it (full)."
+        ),
+    ] = Trained.frozen,
+    backbone_setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set-backbone", help="A setting of its training, name=value; may be repeated."
+        ),
+    ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of cached features.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a model that stands there.")] = False,
     as_json: JsonOption = False,
@@ -60,13 +84,18 @@ def train(
     """Train a personalised reward model on comparisons by many users.
 
     Example: palate train comparisons.parquet --method vrf --backbone minilm --out runs/first
+
+    A backbone's training keeps checkpoints in OUT.work: the same command goes on after a stop.
     """
     from palate.data import PreferenceData, SplitSettings
     from palate.files import refuse_existing
+    from palate.finetuning.engine import is_main_process
     from palate.model import PersonalRewardModel
     from palate.settings import parse_assignments
 
     settings = parse_assignments(setting or [])
+    of_backbone = _backbone_training(train_backbone, parse_assignments(backbone_setting or []))
+    work = out.with_name(f"{out.name}.work")
     refuse_existing(out, overwrite=overwrite)
     data = PreferenceData.load(file)
     warn_of_left_out(data)
@@ -77,10 +106,16 @@ def train(
         split=SplitSettings(kind=split.value, seed=seed, min_comparisons=min_comparisons),
         seed=seed,
         settings=settings,
+        train_backbone=of_backbone,
+        work=work if of_backbone else None,
         cache=cache,
-        progress=progress(),
+        progress=progress() if is_main_process() else None,
     )
+    if not is_main_process():
+        return
     model.save(out, overwrite=overwrite)
+    if of_backbone:
+        shutil.rmtree(work, ignore_errors=True)
     report = model.report
     if model.report["diagnostics"].get("collapsed"):
         note("warning: the users' weights collapsed: everybody has nearly the same (see the card)")
@@ -99,14 +134,36 @@ def train(
         ),
         ("texts, longer than is read", _texts(report["encoding"])),
         ("chosen on validation", _chosen(chosen["chosen"])),
+        *_of_backbone(chosen.get("backbone")),
         ("seconds encoding, training", ", ".join(map(str, report["seconds"].values()))),
         ("loss, first and last tenth", _ends(chosen["losses"])),
     ]
     print_table(f"{method} in {out}", ("", ""), rows)
 
 
+def _backbone_training(how: Trained, settings: dict[str, Any]) -> BackboneTraining | None:
+    from palate.errors import SettingsError
+    from palate.finetuning import BackboneTraining
+    from palate.settings import build
+
+    if how is Trained.frozen:
+        if settings:
+            raise SettingsError("--set-backbone needs --train-backbone lora or full")
+        return None
+    return build(BackboneTraining, {**settings, "mode": how.value})
+
+
 def _texts(encoding: dict[str, int]) -> str:
     return f"{encoding['texts']:,}, {encoding['truncated']:,}"
+
+
+def _of_backbone(report: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """How the backbone's training went, where there was one."""
+    if report is None:
+        return []
+    losses = ", ".join(decimal(loss) for loss in report["validation_log_losses"])
+    taken = f"{report['epochs_taken']} of {report['epochs']}"
+    return [("epochs of the backbone", taken), ("log-loss on validation, by epoch", losses)]
 
 
 def _chosen(choice: dict[str, Any]) -> str:

@@ -110,6 +110,14 @@ class FeatureCache:
                 ((key, count, vector.tobytes()) for key, count, vector in rows),
             )
 
+    def forget(self, keys: Sequence[bytes]) -> None:
+        """Drop what is kept under some keys, and overwrite it; keys that are not here are fine."""
+        with self._connect() as connection:
+            connection.execute("PRAGMA secure_delete=ON")
+            connection.executemany("DELETE FROM features WHERE key = ?", ((key,) for key in keys))
+        with self._connect() as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
     """Switch to write-ahead logging, for good; unlike statements the switch waits for no lock.

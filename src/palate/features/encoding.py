@@ -22,6 +22,9 @@ class FeatureSource:
 
     def __init__(self, local: LocalBackbone, cache_folder: Path | None = None) -> None:
         self.local = local
+        self.cache_folder = cache_folder
+        before = local.reference
+        self.reference = None if before is None else FeatureSource(before, cache_folder)
         self.folder = (cache_folder or default_cache_folder()) / "features"
         self.cache = FeatureCache(self.folder, local.spec.fingerprint)
 
@@ -41,13 +44,19 @@ class FeatureSource:
         return FeatureCache(self.folder, self.local.spec.likelihood_fingerprint)
 
     def encode(self, texts: Sequence[TextPair], progress: Progress | None = None) -> Encoded:
-        """Features (N, D) of prompts with responses, in their order; equal ones computed once."""
+        """Features (N, D) of prompts with responses, in their order; equal ones computed once.
+
+        (N, 2 D) with those of the backbone before its training behind, where that is kept.
+        """
         lookup = Lookup(self.cache, [text_key(prompt, response) for prompt, response in texts])
-        return self._encode(
+        encoded = self._encode(
             "encoding texts",
             lookup,
             lambda places: self.backbone.encode([texts[i] for i in places]),
             progress,
+        )
+        return (
+            encoded if self.reference is None else encoded + self.reference.encode(texts, progress)
         )
 
     def encode_prompts(self, prompts: Sequence[Text], progress: Progress | None = None) -> Encoded:
@@ -56,12 +65,15 @@ class FeatureSource:
         A causal model reads a prompt up to where its answer would begin.
         """
         lookup = Lookup(self.cache, [prompt_key(prompt) for prompt in prompts])
-        return self._encode(
+        encoded = self._encode(
             "encoding prompts",
             lookup,
             lambda places: self.backbone.encode_prompts([prompts[i] for i in places]),
             progress,
         )
+        if self.reference is None:
+            return encoded
+        return encoded + self.reference.encode_prompts(prompts, progress)
 
     def log_likelihoods(
         self, texts: Sequence[TextPair], progress: Progress | None = None
@@ -81,6 +93,13 @@ class FeatureSource:
             progress,
         )
         return replace(encoded, features=encoded.features.reshape(-1, 1))
+
+    def forget(self, texts: Sequence[TextPair]) -> None:
+        """Drop what is cached of prompts with responses, and of the prompts by themselves."""
+        keys = [text_key(prompt, response) for prompt, response in texts]
+        self.cache.forget([*keys, *{prompt_key(prompt) for prompt, _ in texts}])
+        if self.local.spec.kind == "causal":
+            self.likelihood_cache.forget(keys)
 
     def _encode(
         self, step: str, lookup: Lookup, compute: Compute, progress: Progress | None

@@ -25,6 +25,11 @@ class Encoded:
     computed: int
     truncated: int
 
+    def __add__(self, other: Encoded) -> Encoded:
+        """The same texts as two backbones read them, side by side."""
+        features = torch.cat([self.features, other.features], dim=-1)
+        return Encoded(features, self.computed + other.computed, self.truncated)
+
 
 class Lookup:
     """Items by their keys, as far as a cache holds them. `missing`: one place of each other."""

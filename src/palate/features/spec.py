@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -36,6 +36,7 @@ class BackboneSpec:
 
     name: what the user wrote: "minilm", a folder, or a hub id. identity: hash of the weights or the
     hub's commit. kind: sentence encoder or causal model. pooling: which hidden states make h.
+    reference: the backbone before its training, whose hidden states stand behind its own (N, 2 D).
     """
 
     name: str
@@ -45,17 +46,26 @@ class BackboneSpec:
     normalise: bool
     max_tokens: int
     dtype: Dtype
+    reference: BackboneSpec | None = None
 
     @property
     def fingerprint(self) -> str:
         """Key of the feature cache: equal for equal hidden states, whatever the name."""
-        return _digest(asdict(self) | {"name": None, "version": ENCODING_VERSION})
+        content = self._content() | {"version": ENCODING_VERSION}
+        if self.reference is not None:
+            content["reference"] = self.reference.fingerprint
+        return _digest(content)
 
     @property
     def likelihood_fingerprint(self) -> str:
         """Key of the cache of log-likelihoods, which know of no pooling."""
-        unread = {"name": None, "pooling": None, "normalise": None}
-        return _digest(asdict(self) | unread | {"log-likelihood": LIKELIHOOD_VERSION})
+        unread = {"pooling": None, "normalise": None}
+        return _digest(self._content() | unread | {"log-likelihood": LIKELIHOOD_VERSION})
+
+    def _content(self) -> dict[str, Any]:
+        content = asdict(self) | {"name": None}
+        del content["reference"]
+        return content
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,11 @@ class LocalBackbone:
 
     spec: BackboneSpec
     folder: Path
+    reference: LocalBackbone | None = None
+
+    def beside(self, reference: LocalBackbone) -> LocalBackbone:
+        """This one with the backbone that it was before its training."""
+        return LocalBackbone(replace(self.spec, reference=reference.spec), self.folder, reference)
 
 
 def resolve_backbone(
@@ -90,7 +105,7 @@ def resolve_backbone(
         pooling=_pooling(name, pooling or declared_pooling),
         normalise=normalise,
         max_tokens=max_tokens_of(folder, config) if max_tokens is None else max_tokens,
-        dtype=dtype or _fast_dtype(),
+        dtype=dtype or fast_dtype(),
     )
     most = max_positions(config) or spec.max_tokens
     if not LEAST_MAX_TOKENS <= spec.max_tokens <= most:
@@ -111,7 +126,8 @@ def locate_again(spec: BackboneSpec) -> LocalBackbone:
             f"backbone {spec.name!r} has other weights here ({identity[:12]}) than the model was "
             f"trained with ({spec.identity[:12]}): bring the same ones, or train again"
         )
-    return LocalBackbone(spec, folder)
+    reference = None if spec.reference is None else locate_again(spec.reference)
+    return LocalBackbone(spec, folder, reference)
 
 
 def _digest(content: dict[str, Any]) -> str:
@@ -127,7 +143,7 @@ def _pooling(name: str, pooling: Pooling | str) -> Pooling:
     )
 
 
-def _fast_dtype() -> Dtype:
+def fast_dtype() -> Dtype:
     """bfloat16 where a GPU or the processor's matrix unit computes it, else float32."""
     import torch
 

@@ -27,7 +27,8 @@ class Step:
 
     chosen, rejected: (b, m) rows of features (N, D). weight: (b, m), zero where there is none.
     user: (b,) the users' numbers in the training comparisons. prompt: (b, m) rows of the prompts
-    by themselves, or None.
+    by themselves, or None. references: so many first columns only tell who the user is, and the
+    others are targets of the loss; 0 leaves the division to the method.
     """
 
     features: Tensor
@@ -36,6 +37,7 @@ class Step:
     weight: Tensor
     user: Tensor
     prompt: Tensor | None = None
+    references: int = 0
 
     def mean(self, losses: Tensor) -> Tensor:
         """The weighted mean of losses (b, m) over the comparisons."""
@@ -59,9 +61,13 @@ class Method(nn.Module, ABC):
     """A personalised reward model over features (N, D).
 
     Every function works on U users at once. What a method cannot do it declares in class
-    attributes: `personal` (users differ), `gives_uncertainty`, and `reads`, what its features are.
+    attributes: `personal` (users differ), `gives_uncertainty`, `reads`, what its features are, and
+    `amortised`, whether a network reads users from their comparisons.
     Two buffers are set by calibration: `temperature`, a factor on the rewards, and `spread`, on
     the covariance of what is not known of a user.
+
+    While a backbone is trained, features are (N, 2 D): what it says now, and what it said before
+    training, from which users are inferred (`live` and `reference`). Of (N, D) both are the same.
 
     A user is inferred in two steps: `evidence` reads answers one by one, `posterior` joins a
     user's rows. Whoever keeps the rows can add, drop and repeat answers without the texts.
@@ -72,6 +78,7 @@ class Method(nn.Module, ABC):
     personal: ClassVar[bool]
     gives_uncertainty: ClassVar[bool]
     reads: ClassVar[Literal["hidden states", "likelihood"]] = "hidden states"
+    amortised: ClassVar[bool] = False
     settings_class: ClassVar[type[MethodSettings]]
 
     def __init__(self, settings: MethodSettings, width: int) -> None:
@@ -98,19 +105,27 @@ class Method(nn.Module, ABC):
     def standardise(self, pairs: PairBatch) -> None:
         """Learn centre and scales of the training features: of texts, and of their differences."""
         rows = torch.unique(torch.cat([pairs.chosen, pairs.rejected]))
-        used = pairs.features[rows]
-        difference = pairs.features[pairs.chosen] - pairs.features[pairs.rejected]
+        used = self.live(pairs.features)[rows]
+        difference = self.live(pairs.features[pairs.chosen] - pairs.features[pairs.rejected])
         self.centre = used.mean(0)
         spread = torch.stack([used.sub(self.centre).square().mean(), difference.square().mean()])
         self.scale = spread.clamp_min(1e-12).rsqrt()
 
+    def live(self, features: Tensor) -> Tensor:
+        """(..., D) what rewards are computed from."""
+        return features[..., : self.width]
+
+    def reference(self, features: Tensor) -> Tensor:
+        """(..., D) what users are inferred from; no gradient reaches a backbone through it."""
+        return features[..., -self.width :].detach()
+
     def differences(self, chosen: Tensor, rejected: Tensor) -> Tensor:
         """Standardised differences of hidden states (..., D)."""
-        return (chosen - rejected).mul_(self.scale[1])
+        return (self.live(chosen) - self.live(rejected)).mul_(self.scale[1])
 
     def texts(self, features: Tensor) -> Tensor:
         """Standardised hidden states (..., D)."""
-        return (features - self.centre).mul_(self.scale[0])
+        return (self.live(features) - self.centre).mul_(self.scale[0])
 
     @abstractmethod
     def initialise(self, pairs: PairBatch, generator: torch.Generator) -> None:

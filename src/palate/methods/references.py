@@ -29,17 +29,24 @@ class Division:
 
 
 def divide(step: Step, least: int, most: int, generator: torch.Generator) -> Division:
-    """Draw the number of references anew, from `least` to `most`, at most half of a user's.
+    """Draw the number of references anew, from `least` to `most`, at most half of a user's, or at
+    most as many as the step sets apart.
 
     A comparison that stands among its user's references, either way round, is no target.
     """
-    present = (step.weight > 0).sum(-1)
-    most = max(min(most, step.chosen.shape[1] - 1), least)  # of one comparison half is none
+    place = torch.arange(step.chosen.shape[1])
+    if step.references:
+        available = (step.weight[:, : step.references] > 0).sum(-1)
+        most = max(min(most, step.references), least)
+    else:
+        available = (step.weight > 0).sum(-1) // 2  # of one comparison half is none
+        most = max(min(most, len(place) - 1), least)
     drawn = torch.randint(least, most + 1, (), generator=generator)
-    count = torch.minimum(drawn, present // 2)
+    count = torch.minimum(drawn, available)
     width = int(count.max())
-    is_reference = torch.arange(step.chosen.shape[1]) < count[:, None]
+    is_reference = place < count[:, None]
     target = step.weight * ~is_reference * ~_repeats(step, is_reference, width)
+    target = target * (place >= step.references)
     return Division(width, count, is_reference, target)
 
 

@@ -25,6 +25,10 @@ class MethodSettings:
         """Settings with nothing left open, to choose from on validation; the default first."""
         return [self]
 
+    def by_gradient(self) -> Self:
+        """The same with an estimation that a backbone can be trained under."""
+        return self
+
     @classmethod
     def search_space(cls) -> dict[str, tuple[Any, ...]]:
         """Values to tune over by name; the first of each is the default."""

@@ -62,6 +62,7 @@ class VPL(Method):
     paper = "Personalizing RLHF with Variational Preference Learning (2024)"
     personal = True
     gives_uncertainty = True
+    amortised = True
     settings_class: ClassVar[type[MethodSettings]] = VPLSettings
     settings: VPLSettings
 
@@ -91,7 +92,8 @@ class VPL(Method):
     # -- users --------------------------------------------------------------------------------
 
     def _encode_pairs(self, chosen: Tensor, rejected: Tensor) -> Tensor:
-        pair = torch.cat([self.texts(chosen), self.texts(rejected)], dim=-1)
+        read = [self.texts(self.reference(features)) for features in (chosen, rejected)]
+        pair = torch.cat(read, dim=-1)
         encoded: Tensor = self.pair_encoder(pair)
         return encoded
 

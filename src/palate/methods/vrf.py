@@ -26,6 +26,8 @@ from palate.types import Evidence, PairBatch, UserPosterior, WeightDistribution
 RIDGE = 1e-3
 #: Scale of the linear head's start: bases near zero, alike.
 START = 0.1
+#: Answers that weigh less together are none: the inverse of their precision is no float32.
+FAINT = 1e-30
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,10 @@ class VRFSettings(TrainingSettings):
             found += replace(self, estimation="moments").candidates()
         return found
 
+    def by_gradient(self) -> Self:
+        """The paper's training."""
+        return replace(self, estimation="gradient")
+
     @classmethod
     def search_space(cls) -> dict[str, tuple[Any, ...]]:
         """Those of training, the head and the number of bases; the estimation is a candidate."""
@@ -141,6 +147,7 @@ class VRF(Factorised):
     paper = "Uncertainty-Aware Variational Reward Factorization (2026)"
     personal = True
     gives_uncertainty = True
+    amortised = True
     settings_class: ClassVar[type[MethodSettings]] = VRFSettings
     settings: VRFSettings
 
@@ -221,6 +228,7 @@ class VRF(Factorised):
         self, chosen: Tensor, rejected: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
         """Mean m_i and variance s_i^2, (..., d) each, of comparisons of hidden states (..., D)."""
+        chosen, rejected = self.reference(chosen), self.reference(rejected)
         shared = ((chosen + rejected) / 2 - self.centre) * self.scale[0]
         pair = torch.cat([shared, self.differences(chosen, rejected)], dim=-1)
         hidden = F.gelu(self.encoder_in(pair))
@@ -237,7 +245,7 @@ class VRF(Factorised):
 
     def _posterior(self, first: Tensor, second: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance (U, d) from summed statistics and what was summed (U,); (5)."""
-        none = (count == 0).to(first.dtype)[:, None]
+        none = (count < FAINT).to(first.dtype)[:, None]
         if self.settings.aggregation == "mean":
             total = count[:, None] + none
             return second / total, first / total + none
