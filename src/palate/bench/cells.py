@@ -90,10 +90,11 @@ def identity_of(
 
     method_class = method_named(row.method)
     settings = build(method_class.settings_class, row.settings_of(seed))
+    trained = {"train_backbone": row.train_backbone} if row.train_backbone else {}
     return {
         "format": FORMAT,
         "palate": version("palate"),
-        "code": code_fingerprint(method_class),
+        "code": code_fingerprint(method_class, trains_backbone=bool(trained)),
         "data": materials.data(experiment.data, seed).digest,
         "split": _split_identity(experiment, materials, seed),
         "seed": seed,
@@ -102,6 +103,7 @@ def identity_of(
         "backbone": _backbone(materials, experiment.backbone_of(row)),
         "share_of_users": row.share_of_users,
         "share_of_comparisons": row.share_of_comparisons,
+        **trained,
     }
 
 

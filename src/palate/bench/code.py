@@ -15,16 +15,19 @@ from palate.methods import Method
 SOURCE = Path(palate.__file__).parent
 #: Where every cell's computation starts, beside its method.
 ROOTS = ("tuning", "training", "reading", "data.splits", "evaluation.evaluate", "bench.measure")
+#: And where that of a cell which trains its backbone does.
+OF_BACKBONES = ("finetuning.learn",)
 
 
 @cache
-def code_fingerprint(method_class: type[Method]) -> str:
+def code_fingerprint(method_class: type[Method], *, trains_backbone: bool = False) -> str:
     """Hash of all modules of this package that a cell of the method runs through.
 
     Comments, docstrings and layout do not count. A registry (`__init__`) is not followed: another
     method's code changes no cell of this one.
     """
-    modules = {SOURCE.joinpath(*name.split(".")).with_suffix(".py") for name in ROOTS}
+    roots = (*ROOTS, *(OF_BACKBONES if trains_backbone else ()))
+    modules = {SOURCE.joinpath(*name.split(".")).with_suffix(".py") for name in roots}
     modules |= {Path(inspect.getfile(cls)) for cls in method_class.__mro__ if _is_ours(cls)}
     todo, reached = list(modules), set(modules)
     while todo:

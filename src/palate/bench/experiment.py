@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from palate.errors import SettingsError
+from palate.finetuning import BackboneTraining
 from palate.settings import build
 
 #: What `over` may vary beside the settings of the method.
@@ -47,7 +48,8 @@ class Row:
     share_of_comparisons: how much of the training users, and of each one's training comparisons,
     is learned from. backbone: another than the experiment's. over: a name (a setting, a share or
     "backbone") with values, each of which makes a row. series and at: the curve that a row
-    belongs to and its place there; `over` fills them in.
+    belongs to and its place there; `over` fills them in. train_backbone: settings of the backbone's
+    training, `mode` among them; without any it stays frozen.
     """
 
     method: str
@@ -56,6 +58,7 @@ class Row:
     share_of_users: float = 1.0
     share_of_comparisons: float = 1.0
     backbone: str | None = None
+    train_backbone: dict[str, Any] = field(default_factory=dict)
     over: dict[str, list[Any]] = field(default_factory=dict)
     series: str | None = None
     at: float | str | None = None
@@ -64,6 +67,8 @@ class Row:
         for name in SHARES:
             if not 0 < getattr(self, name) <= 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}; expected above 0, at most 1")
+        if self.train_backbone:
+            build(BackboneTraining, self.train_backbone)
         if len(self.over) > 1:
             raise SettingsError(f"over varies {', '.join(self.over)}; expected one name")
 

@@ -119,6 +119,10 @@ class Materials:
             raise found
         return found
 
+    def source(self, backbone: str) -> FeatureSource:
+        """What reads texts by a backbone."""
+        return FeatureSource(self.backbone(backbone), self.place.cache)
+
     def features(
         self,
         data: PreferenceData,
@@ -134,8 +138,7 @@ class Materials:
         reads = "prompts" if settings.reads_prompts else method_class.reads
         key = (data.digest, backbone, reads)
         if key not in self._features:
-            source = FeatureSource(self.backbone(backbone), self.place.cache)
-            read = read_texts(source, data, method_class, settings, self.progress)
+            read = read_texts(self.source(backbone), data, method_class, settings, self.progress)
             _keep(self._features, key, read.features, KINDS_KEPT)
         return self._features[key]
 

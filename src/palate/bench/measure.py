@@ -20,7 +20,7 @@ from palate.keys import keys_of
 from palate.methods import Method, MethodSettings
 from palate.progress import Progress
 from palate.training import one_thread
-from palate.tuning import learn
+from palate.tuning import Learned, learn
 from palate.types import PairBatch, UserPosterior, rows_of_spans
 
 #: Adaptation is timed on so many users with so many comparisons each, so many times.
@@ -47,6 +47,11 @@ def measure(
     """
     started = time.perf_counter()
     learned = learn(method_class, settings, features, split, seed=seed, progress=progress)
+    return figures_of(learned, features, split, time.perf_counter() - started)
+
+
+def figures_of(learned: Learned, features: Tensor, split: Split, seconds: float) -> dict[str, Any]:
+    """What is measured of a trained method whose training took so many seconds."""
     trained = time.perf_counter()
     method = learned.fitted.method
     evaluation = evaluate(method, features, split)
@@ -61,7 +66,7 @@ def measure(
         "settings": vars(learned.settings),
         "split": describe(split),
         "training": learned.report,
-        "seconds": {"training": trained - started, "evaluation": evaluated - trained},
+        "seconds": {"training": seconds, "evaluation": evaluated - trained},
         "adaptation_ms": adaptation_ms(method, features, split),
         "seen": _figures(split, split.seen, evaluation.seen),
         "unseen": {

@@ -20,8 +20,11 @@ from palate.bench.cells import ABSENT, Cell, CellStore, Content, cells_of
 from palate.bench.experiment import Experiment
 from palate.bench.material import Materials, Place, with_less
 from palate.bench.measure import measure
+from palate.bench.measure_backbone import measure_with_backbone
 from palate.errors import BackboneError, CannotRunError
 from palate.files import write_atomically
+from palate.finetuning import BackboneTraining
+from palate.finetuning.learn import Texts
 from palate.methods import method_named
 from palate.progress import Progress, Silent
 from palate.settings import build
@@ -116,8 +119,16 @@ def _measured(experiment: Experiment, cell: Cell, materials: Materials) -> dict[
     split = materials.split(experiment.data, experiment.split, cell.seed)
     backbone = experiment.backbone_of(cell.row)
     features = materials.features(data, backbone, method_class, settings)
+    split = with_less(split, cell.row)
     with one_thread():
-        return measure(method_class, settings, features, with_less(split, cell.row), seed=cell.seed)
+        if not cell.row.train_backbone:
+            return measure(method_class, settings, features, split, seed=cell.seed)
+        training = build(BackboneTraining, cell.row.train_backbone)
+        source = materials.source(backbone)
+        return measure_with_backbone(
+            *(method_class, settings, Texts(data, features, source), split, training),
+            seed=cell.seed,
+        )
 
 
 def encode(experiment: Experiment, todo: Sequence[Cell], materials: Materials) -> None:

@@ -20,11 +20,17 @@ from palate.types import Text
 class FeatureSource:
     """A backbone behind its cache. The backbone is loaded when a text is not in the cache."""
 
-    def __init__(self, local: LocalBackbone, cache_folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        local: LocalBackbone,
+        cache_folder: Path | None = None,
+        reference: FeatureSource | None = None,
+    ) -> None:
         self.local = local
         self.cache_folder = cache_folder
-        before = local.reference
-        self.reference = None if before is None else FeatureSource(before, cache_folder)
+        if reference is None and local.reference is not None:
+            reference = FeatureSource(local.reference, cache_folder)
+        self.reference = reference
         self.folder = (cache_folder or default_cache_folder()) / "features"
         self.cache = FeatureCache(self.folder, local.spec.fingerprint)
 

@@ -56,11 +56,15 @@ class LearnedBackbone:
 
 @dataclass(frozen=True)
 class Texts:
-    """The data with what the frozen backbone made of it."""
+    """The data with what the frozen backbone made of it.
+
+    cache: where the trained backbone's features are kept; beside the frozen one's unless named.
+    """
 
     data: PreferenceData
     features: Tensor
     source: FeatureSource
+    cache: Path | None = None
 
 
 def learn_with_backbone(
@@ -217,10 +221,13 @@ class BackboneJob:
             str(folder), pooling=spec.pooling, max_tokens=spec.max_tokens, dtype=spec.dtype
         )
         own = replace(trained.spec, name=OWN, kind=spec.kind, normalise=spec.normalise)
-        local = LocalBackbone(own, folder)
-        return FeatureSource(
-            local.beside(before) if self.keeps_frozen else local, self.texts.source.cache_folder
+        local, cache = (
+            LocalBackbone(own, folder),
+            self.texts.cache or self.texts.source.cache_folder,
         )
+        if not self.keeps_frozen:
+            return FeatureSource(local, cache)
+        return FeatureSource(local.beside(before), cache, self.texts.source)
 
     def discard(self) -> None:
         """Remove the checkpoint of a training that is done."""
