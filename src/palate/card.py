@@ -81,6 +81,23 @@ def model_card(
     return "\n".join(lines) + "\n"
 
 
+def export_card(identity: str, method: Method, backbone: BackboneSpec) -> str:
+    """What a server of an exported model has to know: how texts are rendered, what scores are."""
+    lines = [
+        f"# Basis rewards of {method.name} as a stock sequence classifier",
+        "",
+        f"From the personal reward model `{identity}` on {_backbone_name(backbone)}.",
+        "Labels are the K bases; a user's reward of a text is the sum of scores times the user's",
+        "weights (`user.weights.mean`), up to a constant that no comparison of answers sees.",
+        "",
+        "Texts: the tokenizer's chat template over prompt and answer where it has one, else",
+        "`prompt + blank line + answer + end-of-text token`, with special tokens as the tokenizer",
+        f"adds them; at most {backbone.max_tokens:,} tokens, of which the last are kept. Ask a",
+        "server for raw scores, without softmax or sigmoid.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _backbone_name(backbone: BackboneSpec | None) -> str:
     if backbone is None:
         return "given features"

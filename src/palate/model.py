@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -17,18 +18,21 @@ from torch import Tensor
 from palate.adaptation.profile import UserProfile
 from palate.adaptation.profiles import Profiles, Times
 from palate.adaptation.reader import Answers, Prompt, Reader, Responses
-from palate.card import CARD, EVALUATION, model_card
+from palate.card import CARD, EVALUATION, export_card, model_card
 from palate.data.comparisons import PreferenceData
 from palate.data.pairs import pairs_of_users
 from palate.data.splits import Split, SplitSettings, describe, divide_new, make_split
-from palate.errors import DataError, ModelError, SettingsError
+from palate.errors import CannotRunError, DataError, ModelError, SettingsError
 from palate.evaluation.evaluate import Evaluation, evaluate, evaluate_new
 from palate.features import BackboneSpec, FeatureSource, resolve_backbone
+from palate.features.export import export_classifier
+from palate.features.hub import fetch, push
 from palate.files import new_folder, refuse_existing, write_atomically
 from palate.finetuning import BackboneTraining
 from palate.finetuning.learn import Texts, learn_with_backbone
 from palate.keys import keys_of, rows_of_keys
 from palate.methods import Method, method_named
+from palate.methods.factorised import Factorised
 from palate.progress import Progress
 from palate.questions.ask import Asked, ask
 from palate.ranking import rank
@@ -159,6 +163,46 @@ class PersonalRewardModel:
                 own_backbone=self.own_backbone,
             )
             (temporary / CARD).write_text(self._card(None), encoding="utf-8")
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """`save` by the hub's name, over a model that stands there already."""
+        self.save(folder, overwrite=True)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        cache: str | os.PathLike[str] | None = None,
+    ) -> PersonalRewardModel:
+        """`load` from a folder, or from a repository of the hub."""
+        folder = Path(name)
+        return cls.load(folder if folder.is_dir() else fetch(str(name), revision), cache=cache)
+
+    def push_to_hub(self, name: str, *, private: bool = False, token: str | None = None) -> str:
+        """Upload the model with its card; the commit's address."""
+        with tempfile.TemporaryDirectory() as temporary:
+            self.save(Path(temporary) / "model")
+            return push(Path(temporary) / "model", name, private=private, token=token)
+
+    def export(self, folder: str | os.PathLike[str]) -> None:
+        """Write backbone and bases as a stock sequence classifier with K labels, for servers.
+
+        Raises `CannotRunError` where bases are not linear, or the backbone is no causal model.
+        """
+        method = self.method
+        head = method.linear_head() if isinstance(method, Factorised) else None
+        if head is None:
+            raise CannotRunError(
+                f"{method.name} cannot be exported: its bases are not linear in the hidden state; "
+                "train with --set head=linear, or another method"
+            )
+        local, names = self.reader.source().local, [f"basis {k}" for k in range(len(head))]
+        refuse_existing(Path(folder))
+        with new_folder(Path(folder)) as temporary:
+            export_classifier(local, head, names, temporary)
+            (temporary / CARD).write_text(export_card(self.identity, method, local.spec))
 
     def write_figures(self, folder: str | os.PathLike[str], figures: dict[str, Any]) -> None:
         """Put an evaluation beside the saved model and into its card."""

@@ -179,3 +179,22 @@ def _ends(losses: Sequence[float]) -> str:
     if not losses:
         return "-"
     return f"{decimal(losses[0])}, {decimal(losses[-1])}"
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A model's folder.")],
+    out: Annotated[Path, typer.Option(help="Folder for the classifier.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write backbone and bases as a stock classifier with K labels, for vLLM and SGLang.
+
+    Example: palate export runs/qwen --out runs/qwen-classifier
+    """
+    from palate.model import PersonalRewardModel
+
+    model = PersonalRewardModel.load(run)
+    model.export(out)
+    if as_json:
+        print_json({"classifier": str(out), "identity": model.identity})
+        return
+    print_table(f"{model.method.name} in {out}", ("", ""), [("model", model.identity)])

@@ -19,6 +19,13 @@ def best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def load_tokenizer(local: LocalBackbone) -> Any:  # noqa: ANN401 - transformers'
+    """The tokenizer alone."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(local.folder, trust_remote_code=False)
+
+
 def load(local: LocalBackbone, device: str, *, head: bool = False) -> tuple[Any, Any]:
     """The tokenizer, and the model that gives hidden states; with a `head`, next tokens too.
 
@@ -28,7 +35,7 @@ def load(local: LocalBackbone, device: str, *, head: bool = False) -> tuple[Any,
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     name = local.spec.name
     try:
-        from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModel, AutoModelForCausalLM
         from transformers.utils import logging
     except ImportError as error:
         raise BackboneError(
@@ -36,7 +43,7 @@ def load(local: LocalBackbone, device: str, *, head: bool = False) -> tuple[Any,
         ) from error
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        tokenizer = AutoTokenizer.from_pretrained(local.folder, trust_remote_code=False)
+        tokenizer = load_tokenizer(local)
         kind: Any = AutoModelForCausalLM if head else AutoModel
         model, loaded = kind.from_pretrained(
             local.folder,

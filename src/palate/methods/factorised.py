@@ -24,6 +24,15 @@ class Factorised(Method):
     def weights(self, posterior: UserPosterior) -> WeightDistribution:
         """Users' weights over the bases."""
 
+    def linear_head(self) -> Tensor | None:
+        """(K, D): the basis rewards of hidden states but for a constant each, where they are linear
+        in them; None for bent ones.
+        """
+        head = getattr(self, "head", None)
+        if not isinstance(head, nn.Linear):
+            return None
+        return head.weight.detach() * self.scale[1] * self.temperature
+
     @torch.no_grad()
     def reward(
         self, posterior: UserPosterior, features: Tensor, prompt: Tensor | None = None
