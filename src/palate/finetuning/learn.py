@@ -110,7 +110,8 @@ def learn_with_backbone(
     finish(method, training_pairs(features, split))
     method.temperature.mul_(best.calibration.temperature)
     method.spread.mul_(best.calibration.spread)
-    losses = tuple(float(part.mean()) for part in torch.tensor(final.loop.losses).tensor_split(10))
+    tenths = torch.tensor(final.loop.losses).tensor_split(10)
+    losses = tuple(float(part.mean()) for part in tenths if len(part))
     report |= {"losses": losses, "temperature": float(method.temperature)}
     report |= {"spread": float(method.spread)}
     trial.discard()
