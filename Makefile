@@ -23,6 +23,9 @@ test-setup: .venv/test.done
 
 .venv/test.done: .venv/setup.done
 	@echo "Installing what the tests need"
+	@command -v initdb > /dev/null || ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 \
+		|| { echo "Installing PostgreSQL"; S=$$([ $$(id -u) = 0 ] || echo sudo); $$S apt-get update -q \
+		&& $$S apt-get install --yes --no-install-recommends -q postgresql; } > /dev/null
 	@$(INSTALL) --editable '.[minilm,test]'
 	@touch $@
 

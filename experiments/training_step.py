@@ -53,7 +53,7 @@ class Run:
         return self.comparisons / self.seconds
 
 
-def make_model(folder: Path, texts: list[str], sizes: dict[str, int]) -> None:
+def make_model(folder: Path, texts: list[str], sizes: dict[str, Any]) -> None:
     """A random model and a tokenizer trained on the texts."""
     import transformers
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -65,7 +65,7 @@ def make_model(folder: Path, texts: list[str], sizes: dict[str, int]) -> None:
         vocab_size=VOCABULARY, special_tokens=["<pad>", "<end>"], show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
-    transformers.PreTrainedTokenizerFast(
+    transformers.PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         eos_token="<end>",
         pad_token="<pad>",
@@ -119,7 +119,8 @@ def by_trl(folder: Path, data: PreferenceData, split: Split, updates: int, rate:
     """As many updates of TRL's RewardTrainer over the same comparisons."""
     import datasets
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback
-    from trl import RewardConfig, RewardTrainer
+    from trl.trainer.reward_config import RewardConfig
+    from trl.trainer.reward_trainer import RewardTrainer
 
     texts = data.item_texts()
     rows = [
@@ -135,16 +136,16 @@ def by_trl(folder: Path, data: PreferenceData, split: Split, updates: int, rate:
     losses: list[float] = []
     clock = {"begin": 0.0, "end": 0.0}
 
-    class Watch(TrainerCallback):  # type: ignore[misc]
+    class Watch(TrainerCallback):
         def on_train_begin(self, *_: Any, **__: Any) -> None:  # noqa: ANN401
             clock["begin"] = time.perf_counter()
 
         def on_train_end(self, *_: Any, **__: Any) -> None:  # noqa: ANN401
             clock["end"] = time.perf_counter()
 
-        def on_log(self, *_: Any, logs: dict[str, float], **__: Any) -> None:  # noqa: ANN401
-            if "loss" in logs:
-                losses.append(logs["loss"])
+        def on_log(self, *_: Any, **values: Any) -> None:  # noqa: ANN401
+            if "loss" in values["logs"]:
+                losses.append(values["logs"]["loss"])
 
     trainer = RewardTrainer(
         model=AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1),
@@ -171,7 +172,7 @@ def by_trl(folder: Path, data: PreferenceData, split: Split, updates: int, rate:
         callbacks=[Watch()],
     )
     trainer.train()
-    ids = trainer.train_dataset
+    ids: Any = trainer.train_dataset
     tokens = sum(len(row[name]) for row in ids for name in ("chosen_ids", "rejected_ids"))
     return Run("TRL", len(rows), clock["end"] - clock["begin"], tokens, losses)
 

@@ -20,9 +20,23 @@ from tests.toy import contents
 #: What takes a second to import, and stays out until it is needed.
 HEAVY = {"torch", "transformers", "pyarrow", "numpy", "safetensors", "scipy", "datasets"}
 COMMANDS = [
-    *("train", "evaluate", "adapt", "withdraw", "combine", "rank", "question", "check", "methods"),
+    *(
+        "train",
+        "export",
+        "evaluate",
+        "adapt",
+        "withdraw",
+        "combine",
+        "rank",
+        "question",
+        "check",
+        "methods",
+    ),
+    *("serve", "align", "data annotate", "bench win-rates"),
     *("data", "data check", "data attributes", "data sets", "data prepare"),
     *("bench", "bench run", "bench tune", "bench report"),
+    *("scale", "scale encode", "scale adapt", "scale score"),
+    *("keys", "keys create", "keys list", "keys rotate", "keys revoke"),
 ]
 RUN = "from palate.cli import main; main()"
 
@@ -69,7 +83,7 @@ def test_every_command_has_help(command: str, palate: Palate) -> None:
     result = palate(*command.split(), "--help")
     assert result.code == 0
     assert result.out.startswith("Usage: palate")
-    if command not in ("data", "bench"):
+    if command not in ("data", "bench", "keys", "scale"):
         assert "Example: palate" in result.out
 
 
@@ -112,8 +126,8 @@ SLOW_SAVING = """
 import sys, time
 from palate import model
 write = model.write_model
-def slow(*values):
-    write(*values)
+def slow(*values, **named):
+    write(*values, **named)
     print("under way", flush=True)
     time.sleep(30)
 model.write_model = slow

@@ -11,8 +11,10 @@ from torch import Tensor
 from palate import PreferenceData, SplitSettings
 from palate.data import make_split
 from palate.evaluation.metrics import per_user
+from palate.methods import Method
+from palate.model import PersonalRewardModel
+from tests.contract.cases import CASES, WIDTH, trained
 
-WIDTH = 8
 TEXTS = 300
 PROMPTS = 3
 
@@ -149,3 +151,15 @@ def alike() -> Planted:
 def opposed() -> Planted:
     """Four kinds of users, two by two opposed."""
     return plant(personal=True)
+
+
+@pytest.fixture(scope="session")
+def models(opposed: Planted) -> dict[str, PersonalRewardModel]:
+    """Every case, trained on opposed users."""
+    return {case: trained(case, opposed) for case in CASES}
+
+
+@pytest.fixture(scope="session")
+def methods(opposed: Planted) -> dict[str, Method]:
+    """Every case after a few steps, for what holds of any of them."""
+    return {case: trained(case, opposed, steps=40).method for case in CASES}

@@ -1,19 +1,13 @@
 """Every method's answers can be predicted one by one, and weighed by change points."""
 
-import pytest
 import torch
 
 from palate.honesty.change import weights_of_answers
 from palate.honesty.prequential import prequential
 from palate.methods import Method
 from palate.types import Evidence
-from tests.contract.conftest import Planted
-from tests.contract.test_methods import CASES, cases, of_users, some_pairs, states, trained
-
-
-@pytest.fixture(scope="module")
-def methods(opposed: Planted) -> dict[str, Method]:
-    return {case: trained(case, opposed, steps=40).method for case in CASES}
+from tests.contract.cases import cases
+from tests.contract.test_methods import of_users, some_pairs, states
 
 
 @cases

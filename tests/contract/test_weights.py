@@ -7,16 +7,11 @@ from torch import Tensor
 from palate.adaptation.living import LivingPosterior
 from palate.methods import Method
 from palate.types import Evidence, UserPosterior
-from tests.contract.conftest import Planted
-from tests.contract.test_methods import CASES, cases, close, some_pairs, trained
+from tests.contract.cases import cases
+from tests.contract.test_methods import close, some_pairs
 
 ANSWERS = 6
 WITH_A_PRIOR = ("vrf", "vrf-moments", "brf", "brf-moments", "pref")
-
-
-@pytest.fixture(scope="module")
-def methods(opposed: Planted) -> dict[str, Method]:
-    return {case: trained(case, opposed, steps=40).method for case in CASES}
 
 
 def rows_of(case: str, method: Method, count: int = ANSWERS, seed: int = 0) -> Tensor:

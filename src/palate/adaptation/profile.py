@@ -106,6 +106,10 @@ class UserProfile:
 
 
 def evidence_of(record: Record, ageing: Ageing | None) -> Evidence:
-    """A user's answers, each counting what ageing leaves of it."""
+    """A user's answers, each counting what ageing leaves of its weight."""
     weight = None if ageing is None else ageing.weights(record.answers)
+    given = [answer.weight for answer in record.answers]
+    if any(each != 1.0 for each in given):
+        own = torch.tensor(given)
+        weight = own if weight is None else weight * own
     return Evidence(record.rows, torch.tensor([0, len(record)]), weight)

@@ -21,11 +21,13 @@ class Answer:
     key: a hash that makes it the same answer wherever it is given. time: when it was last given,
     in UTC seconds since 1970, or None where nobody said. turn: how often it was given and withdrawn
     in all, so that it is odd while the answer stands; the higher turn of two devices is the later.
+    weight: in [0, 1], what it counts before any ageing: half of a tie for each of its two sides.
     """
 
     key: str
     time: float | None = None
     turn: int = 1
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -53,6 +53,9 @@ class SavedProfile:
             "answer_turns": [answer.turn for answer in answers],
             "withdrawn_turns": dict(self.record.withdrawn),
         }
+        weights = [answer.weight for answer in answers]
+        if any(weight != 1.0 for weight in weights):  # as no file says that has none
+            content["answer_weights"] = weights
         return content | {"checksum": json_checksum(content)}
 
     @classmethod
@@ -96,10 +99,11 @@ def read_profile(path: str | os.PathLike[str]) -> SavedProfile:
 def _record(content: Mapping[str, Any]) -> Record:
     rows = _rows(content["evidence"])
     columns = [content[name] for name in ("answer_keys", "answer_times", "answer_turns")]
+    columns.append(content.get("answer_weights", [1.0] * len(rows)))
     if not all(isinstance(column, list) for column in columns):
-        raise ValueError("the answers' keys, times and turns are not lists")
+        raise ValueError("the answers' keys, times, turns and weights are not lists")
     if any(len(column) != len(rows) for column in (*columns, range(content["answers"]))):
-        raise ValueError("answers is not the number of rows of evidence, keys, times and turns")
+        raise ValueError("answers is not the number of rows of evidence, keys, times, ...")
     answers = tuple(map(_answer, *columns))
     withdrawn = content["withdrawn_turns"]
     if not all(_is_count(turn) and turn and turn % 2 == 0 for turn in withdrawn.values()):
@@ -112,19 +116,21 @@ def _record(content: Mapping[str, Any]) -> Record:
     return record
 
 
-def _answer(key: object, time: object, turn: object) -> Answer:
+def _answer(key: object, time: object, turn: object, weight: object) -> Answer:
     if not isinstance(key, str) or not _is_count(turn) or turn % 2 == 0:
         raise ValueError("an answer's key is no text, or its turn is not odd")
-    if time is not None and not _is_time(time):
+    if time is not None and not _is_number(time):
         raise ValueError("an answer's time is neither a number nor null")
-    return Answer(key, time, turn)
+    if not _is_number(weight) or not 0 <= weight <= 1:
+        raise ValueError("an answer's weight is no number in [0, 1]")
+    return Answer(key, time, turn, weight)
 
 
 def _ageing(content: Mapping[str, Any] | None) -> Ageing | None:
     if content is None:
         return None
     half_life, now = content["half_life"], content["now"]
-    if not _is_time(half_life) or not _is_time(now):
+    if not _is_number(half_life) or not _is_number(now):
         raise ValueError("ageing is not by a half-life until a time")
     return Ageing(half_life, now)
 
@@ -133,7 +139,7 @@ def _is_count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _is_time(value: object) -> TypeGuard[float]:
+def _is_number(value: object) -> TypeGuard[float]:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     return math.isfinite(value)

@@ -120,15 +120,14 @@ def _measured(experiment: Experiment, cell: Cell, materials: Materials) -> dict[
     backbone = experiment.backbone_of(cell.row)
     features = materials.features(data, backbone, method_class, settings)
     split = with_less(split, cell.row)
-    with one_thread():
-        if not cell.row.train_backbone:
-            return measure(method_class, settings, features, split, seed=cell.seed)
+    if cell.row.train_backbone:
         training = build(BackboneTraining, cell.row.train_backbone)
-        source = materials.source(backbone)
+        texts = Texts(data, features, materials.source(backbone))
         return measure_with_backbone(
-            *(method_class, settings, Texts(data, features, source), split, training),
-            seed=cell.seed,
+            *(method_class, settings, texts, split, training), seed=cell.seed
         )
+    with one_thread():
+        return measure(method_class, settings, features, split, seed=cell.seed)
 
 
 def encode(experiment: Experiment, todo: Sequence[Cell], materials: Materials) -> None:

@@ -38,7 +38,7 @@ def validate(
     missing = _missing_columns(table, user)
     problems += missing
     parsers: dict[str, Callable[[Any], Any]] = {
-        **dict.fromkeys(USER_COLUMNS, _user_id),
+        **dict.fromkeys(USER_COLUMNS, parse_user_id),
         **dict.fromkeys(TEXT_COLUMNS, parse_text),
         "group": _group,
         "weight": _weight,
@@ -252,7 +252,8 @@ def _identifier(value: Any, what: str) -> str:
         raise FaultError(f"the {what} is a number of thousands of digits") from error
 
 
-def _user_id(value: Any) -> str:
+def parse_user_id(value: Any) -> str:
+    """A user's id as a file gives it: a text, or a whole number. Raises `FaultError`."""
     return _identifier(value, "user id")
 
 

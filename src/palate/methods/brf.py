@@ -14,7 +14,7 @@ from torch import Tensor
 from palate.methods.laplace import logistic_mode
 from palate.methods.settings import MethodSettings
 from palate.methods.updating import Laplace, Updater
-from palate.methods.vrf import VRF, VRFSettings
+from palate.methods.vrf import FAINT, VRF, VRFSettings
 from palate.types import Evidence, PairBatch, UserPosterior, WeightDistribution
 
 Array = NDArray[np.float64]
@@ -113,21 +113,23 @@ class BRF(VRF):
         return Laplace(self._reading(), self.precision, read=2 * self.settings.dimensions)
 
     @torch.no_grad()
-    def _reading(self) -> Callable[[Array, float], Array]:
+    def _reading(self) -> Callable[[Array], Array]:
         """`_prior_mean` for one user in numpy, where calls of torch would cost more than Newton."""
         base, sd = self.base_mean.double().numpy(), self.base_log_sd.exp().double().numpy()
         temperature = self.settings.temperature or 1.0
         if self.settings.distance == "mean":
             temperature *= self.settings.dimensions
         expert = 1.0 if self.settings.prior_expert else 0.0
+        # -W2^2 / T, but for what is the same for every basis.
+        toward, toward_sd = 2 * base.T / temperature, 2 * sd.T / temperature
+        own = (np.square(base) + np.square(sd)).sum(-1) / temperature
 
-        def prior_mean(sums: Array, total: float) -> Array:
-            first, second = sums[: base.shape[1]], sums[base.shape[1] :]
-            precision = first + (expert if total > 0 else 1.0)
-            away = np.square(second / precision - base) + np.square(precision**-0.5 - sd)
-            logit = away.sum(-1) / -temperature
-            odds = np.exp(logit - logit.max())
-            weight: Array = odds / odds.sum()
+        def prior_mean(sums: Array) -> Array:
+            first, second = sums[: len(toward)], sums[len(toward) :]
+            variance = 1 / (first + (expert if first[0] > FAINT else 1.0))
+            logit = (second * variance).dot(toward) + np.sqrt(variance).dot(toward_sd) - own
+            odds = np.exp(logit - max(logit.tolist()))
+            weight: Array = odds / sum(odds.tolist())
             return weight
 
         return prior_mean

@@ -12,11 +12,11 @@ from palate.methods.padding import chunks, padded
 from palate.types import Evidence, UserPosterior
 
 #: Newton steps; the objective is strictly convex, and a few reach the mode.
-ROUNDS = 25
+ROUNDS = 50
 #: A user's last step is the one whose half squared Newton decrement falls below it (nats).
 TOLERANCE = 1e-8
 #: Times that a step which does not help is halved.
-HALVINGS = 12
+HALVINGS = 40
 #: A step that changes no margin by more lowers the objective for sure: the curvature along it grows
 #: by at most e^SAFE, and (e^t - t - 1) / t^2 < 1 up to t = 1.79.
 SAFE = 1.75

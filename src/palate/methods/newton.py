@@ -1,80 +1,108 @@
-"""One user's Laplace posterior in numpy: what an answer changes, without the batch's overhead."""
+"""One user's Laplace posterior in numpy: what an answer changes, without the batch's overhead.
+
+Of a few numbers the calls cost more than the arithmetic, and `a.dot(b)` half of `a @ b`.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from palate.methods.laplace import HALVINGS, ROUNDS, TOLERANCE
+from palate.methods.laplace import HALVINGS, ROUNDS
 
 Array = NDArray[np.float64]
 
 #: Largest margin whose exponential is taken; beyond it a probability is 1 anyhow.
 MOST = 700.0
-#: Halvings and Newton steps for one number; what they leave is left to the steps for all.
-BISECTIONS, POLISHINGS = 5, 2
-#: A step that changes no margin by more is bent by the third derivative (Chebyshev).
-NEAR = 1.0
+#: Newton steps for one number; what they leave is left to the steps for all.
+POLISHINGS = 3
+#: A step that changes the margins by a vector no longer than this is bent by the loss's third
+#: derivatives (Chebyshev).
+NEAR = 1.5
+#: The last step is no longer than this: what is left of the mode is of the order of its cube, of
+#: the covariance, which is moved along, of its square.
+LAST = 0.005
+
+
+class ModeOfOne(NamedTuple):
+    """Where a user's posterior is highest, and how it falls off there.
+
+    at: (d,). covariance: (d, d), the inverse Hessian of minus its logarithm. bend: (n,), halves of
+    the answers' third derivatives by their margins, from `LAST` of the mode.
+    """
+
+    at: Array
+    covariance: Array
+    bend: Array
 
 
 def mode_of_one(
     delta: Array, weight: Array, mean: Array, precision: Array, start: Array | None = None
-) -> tuple[Array, Array]:
-    """The mode (d,) and the Hessian (d, d) there, as `laplace.logistic_mode` gives them.
+) -> ModeOfOne:
+    """The mode that `laplace.logistic_mode` gives.
 
     delta: (n, d) differences. weight: (n,) what the answers count. mean: m (d,). precision: P
-    (d, d). start: (d,) a point near the mode, such as that of all answers but one.
+    (d, d). start: (d,) a point near the mode, such as `forecast` gives.
     """
     at = mean if start is None else start
     for _ in range(ROUNDS):
-        margin = delta @ at
-        against, wrong, slope = _wrong(margin, weight)
-        pull = precision @ (at - mean)
-        gradient = pull - wrong @ delta
-        covariance = np.linalg.inv(precision + (delta.T * slope) @ delta)
-        step = covariance @ gradient
-        decrement = float(step @ gradient) / 2
-        change = delta @ step
-        reach = float(np.abs(change).max(initial=0.0))
-        if reach <= NEAR:
-            bend = slope * (against - 0.5) * change * change  # half the third derivative
-            at = at - step - covariance @ (bend @ delta)
-            # What is left of the way is of the order of reach^2 of it.
-            if decrement * reach**4 <= 1e-4 * TOLERANCE:
-                break
-        else:
-            linear, curved = float(step @ pull), float(step @ precision @ step)
+        margin = delta.dot(at)
+        odds = np.exp(np.minimum(margin, MOST))
+        against = 1 / (1 + odds)
+        wrong = weight * against
+        slope = wrong * odds * against
+        pull = precision.dot(at - mean)
+        covariance = np.linalg.inv(precision + (delta.T * slope).dot(delta))
+        step = covariance.dot(pull - wrong.dot(delta))
+        change = delta.dot(step)
+        reach = change.dot(change)
+        bend = slope * (against - 0.5)
+        if reach > NEAR**2:
+            linear, curved = step.dot(pull), step.dot(precision).dot(step)
             at = at - _size(margin, change, weight, linear, curved) * step
-    *_, slope = _wrong(delta @ at, weight)
-    return at, precision + (delta.T * slope) @ delta
+            continue
+        moved, spread = bend * change, delta.dot(covariance)
+        at = at - step - (moved * change).dot(spread)
+        if reach <= LAST**2:
+            covariance = covariance + (spread.T * (2 * moved)).dot(spread)
+            break
+    return ModeOfOne(at, covariance, bend)
 
 
-def with_answer(mode: Array, covariance: Array, row: Array, weight: float) -> Array:
-    """Near the mode (d,) with one more answer: its row (d,) joined to N(mode, covariance).
+def forecast(before: ModeOfOne, delta: Array, weight: Array, shift: Array | float = 0.0) -> Array:
+    """Near the mode (d,) with one more answer, the last of delta (n, d) that count (n,).
 
-    The mode moves by a C delta with a = c sigmoid(-(v . delta + a delta^T C delta)): one number.
+    First N(mode, C) is joined by the answer alone: the mode moves by c q C delta, q one number.
+    Then by the earlier answers' third derivatives. shift: (d,) by how much a new prior moves it.
     """
-    toward = covariance @ row
-    margin, spread = float(row @ mode), float(row @ toward)
-    share, half = weight / 2, weight / 4
-    for _ in range(BISECTIONS):
-        against = 1 / (1 + math.exp(min(margin + share * spread, MOST)))
-        share += half if weight * against > share else -half
-        half /= 2
+    row, earlier, counts = delta[-1], delta[:-1], float(weight[-1])
+    toward = before.covariance.dot(row)
+    margin, spread = float(row.dot(before.at + shift)), float(row.dot(toward))
+    against = _against(margin, counts * spread)
+    way = (counts * against) * toward + shift
+    at: Array = before.at + way
+    change = earlier.dot(way)
+    if change.dot(change) <= NEAR**2:
+        back = before.covariance.dot((before.bend * change * change).dot(earlier))
+        slope = counts * against * (1 - against)
+        # The covariance with the new answer, by Sherman and Morrison.
+        at = at - back + (slope * float(row.dot(back)) / (1 + slope * spread)) * toward
+    return at
+
+
+def _against(margin: float, reach: float) -> float:
+    """q = sigmoid(-(margin + reach q)), by Newton's method.
+
+    From where the sigmoid is steepest in [0, 1] every step falls short, on either side.
+    """
+    against = min(max(-margin / reach, 0.0), 1.0) if reach > 0 else 0.0
     for _ in range(POLISHINGS):
-        against = 1 / (1 + math.exp(min(margin + share * spread, MOST)))
-        share += (weight * against - share) / (1 + weight * spread * against * (1 - against))
-    return mode + share * toward
-
-
-def _wrong(margin: Array, weight: Array) -> tuple[Array, Array, Array]:
-    """q = sigmoid(-margin), c q and c q (1 - q), (n,) each."""
-    odds = np.exp(np.minimum(margin, MOST))
-    against = 1 / (1 + odds)
-    wrong = weight * against
-    return against, wrong, wrong * odds * against
+        found = 1 / (1 + math.exp(min(margin + reach * against, MOST)))
+        against += (found - against) / (1 + reach * found * (1 - found))
+    return against
 
 
 def _size(margin: Array, change: Array, weight: Array, linear: float, curved: float) -> float:

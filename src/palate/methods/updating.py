@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from palate.methods.newton import mode_of_one, with_answer
+from palate.methods.newton import ModeOfOne, forecast, mode_of_one
 from palate.types import Evidence, UserPosterior
 
 Array = NDArray[np.float64]
@@ -89,45 +89,50 @@ class Laplace(Updater):
     """For the mode of a logistic posterior with the prior N(m, P^-1): Newton from the last mode.
 
     mean: m (d,); or a function that gives m (d,) by the sum (read,) of the rows' first `read`
-    columns and by its weight, where the answers say what to expect too. The columns behind those
-    are the differences. precision: P (d, d).
+    columns, where the answers say what to expect too. The columns behind those are the differences.
+    precision: P (d, d).
+
+    What is kept is but a place to start, so that no change of the answers makes it wrong.
     """
 
     def __init__(
-        self, mean: Tensor | Callable[[Array, float], Array], precision: Tensor, read: int = 0
+        self, mean: Tensor | Callable[[Array], Array], precision: Tensor, read: int = 0
     ) -> None:
-        self._mean: Array | Callable[[Array, float], Array]
+        self._mean: Array | Callable[[Array], Array]
         self._mean = mean.detach().double().numpy() if isinstance(mean, Tensor) else mean
         self._precision = precision.detach().double().numpy()
         self._read = read
-        self._last: tuple[Array, Array, Array] | None = None
-
-    def add(self, row: Array, weight: float) -> None:
-        """Start the next search where this answer leads, the others as they were."""
-        if self._last is not None:
-            mode, covariance, mean = self._last
-            mode = with_answer(mode, covariance, row[self._read :], weight)
-            self._last = mode, covariance, mean
+        self._last: tuple[ModeOfOne, Array] | None = None
 
     def posterior(self, rows: Array, weight: Array) -> UserPosterior:
         """The mode with the inverse of the Hessian there."""
         mean = self._prior_mean(rows, weight)
-        start = None
-        if self._last is not None:
-            last, inverse, before = self._last
-            start = last + inverse @ (self._precision @ (mean - before))  # it goes along
         delta = rows[:, self._read :]
-        mode, hessian = mode_of_one(delta, weight, mean, self._precision, start)
-        inverse = np.linalg.inv(hessian).astype(np.float64, copy=False)
-        self._last = mode, inverse, mean
-        covariance = _one(inverse)
-        variance = covariance.diagonal(dim1=-2, dim2=-1)
-        return UserPosterior(_one(mode), variance, _counted(rows), covariance)
+        start = self._start(delta, weight, mean)
+        mode = mode_of_one(delta, weight, mean, self._precision, start)
+        self._last = mode, mean
+        covariance = mode.covariance.astype(np.float32)[None]
+        variance = covariance.reshape(1, -1)[:, :: len(mean) + 1]  # its diagonal
+        return UserPosterior(
+            _one(mode.at), torch.from_numpy(variance), _counted(rows), torch.from_numpy(covariance)
+        )
+
+    def _start(self, delta: Array, weight: Array, mean: Array) -> Array | None:
+        """Where the newest answer leads if it is the only new one, and the prior takes the rest."""
+        if self._last is None:
+            return None
+        last, before = self._last
+        shift: Array | float = 0.0
+        if mean is not before:
+            shift = last.covariance.dot(self._precision.dot(mean - before))
+        if len(delta) == len(last.bend) + 1:
+            return forecast(last, delta, weight, shift)
+        return last.at + shift
 
     def _prior_mean(self, rows: Array, weight: Array) -> Array:
         if isinstance(self._mean, np.ndarray):
             return self._mean
-        return self._mean(weight @ rows[:, : self._read], float(weight.sum()))
+        return self._mean(weight.dot(rows)[: self._read])
 
 
 def _one(table: Array) -> Tensor:

@@ -85,6 +85,20 @@ def test_more_keys_than_one_query_takes(tmp_path: Path, monkeypatch: pytest.Monk
     assert (len(places), len(found), len(counts)) == (0, 0, 0)
 
 
+def test_what_is_forgotten_is_not_in_the_files(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path, "a")
+    keys, vectors, tokens = rows_of(300)
+    cache.write(keys, vectors, tokens)
+    cache.forget([*keys[:100], b"x" * 16])
+    places, *_ = cache.read(keys)
+    assert sorted(places.tolist()) == list(range(100, 300))
+    held = b"".join(path.read_bytes() for path in sorted(tmp_path.iterdir()))
+    assert not any(vector.astype("<f4").tobytes() in held for vector in vectors[1:100])
+    assert vectors[200].astype("<f4").tobytes() in held
+    cache.write(keys[:100], vectors[:100], tokens[:100])
+    assert_holds(cache, 300)
+
+
 def test_backbones_do_not_share_entries(tmp_path: Path) -> None:
     FeatureCache(tmp_path, "a").write(*rows_of(3))
     assert len(FeatureCache(tmp_path, "b").read(keys_of(3))[0]) == 0

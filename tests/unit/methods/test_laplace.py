@@ -119,6 +119,18 @@ def test_huge_differences_do_not_overshoot(size: float) -> None:
     assert bool((mode.covariance.diagonal(dim1=1, dim2=2) > 0).all())
 
 
+@pytest.mark.parametrize(("size", "known"), [(1.0, 1.0), (30.0, 0.03), (100.0, 0.1)])
+def test_a_prior_that_says_little_and_that_huge_differences_contradict(
+    size: float, known: float
+) -> None:
+    """A full step from the prior's mean goes many thousand times too far."""
+    delta = size * random_evidence([40], 8, seed=4).rows
+    mode = logistic_mode(evidence_of(delta), torch.ones(8), known * torch.eye(8))
+    at = mode.mean[0].double().numpy()
+    left = slope(at, delta.double().numpy(), np.ones(8), known * np.eye(8))
+    assert left @ np.linalg.solve(mode.hessian[0].numpy(), left) / 2 < 1e-6  # nats
+
+
 @pytest.mark.parametrize("size", [1e3, 1e5])
 def test_a_contradiction_between_axes_has_a_covariance(size: float) -> None:
     """By Sherman and Morrison: nothing is learned across the one difference, all along it."""

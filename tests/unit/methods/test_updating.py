@@ -18,14 +18,17 @@ PRECISION = torch.tensor([[2.0, 0.3, 0.0], [0.3, 1.0, -0.2], [0.0, -0.2, 0.5]])
 MAP = torch.randn(READ, 3, generator=torch.Generator().manual_seed(0))
 
 
-def prior(sums: Tensor, totals: Tensor) -> Tensor:
-    """Where the answers' first columns lie on average, with one answer that says nothing."""
-    return (sums @ MAP) / (1 + totals[:, None])
+def prior(sums: Tensor) -> Tensor:
+    """Where the answers' first columns lie on average, with one answer that says nothing.
+
+    The first column is one, so that its sum says what the answers weigh.
+    """
+    return (sums @ MAP) / (1 + sums[:, :1])
 
 
-def prior_of_one(sums: Array, total: float) -> Array:
+def prior_of_one(sums: Array) -> Array:
     """The same of one user, in numpy."""
-    found: Array = sums @ MAP.double().numpy() / (1 + total)
+    found: Array = sums @ MAP.double().numpy() / (1 + sums[0])
     return found
 
 
@@ -33,7 +36,7 @@ def expected(rows: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     offsets = torch.tensor([0, len(rows)])
     read = Evidence(rows[:, :READ], offsets, weight)
     answers = Evidence(rows[:, READ:], offsets, weight)
-    mode = logistic_mode(answers, prior(read.sums(), read.totals), PRECISION)
+    mode = logistic_mode(answers, prior(read.sums()), PRECISION)
     return mode.mean, mode.covariance
 
 
@@ -41,6 +44,7 @@ def expected(rows: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 def test_a_prior_of_the_answers_is_the_batchs(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     rows = 2 * torch.randn(12, READ + 3, generator=generator)
+    rows[:, 0] = 1
     weight = torch.rand(12, generator=generator)
     numbers, counted = rows.double().numpy(), weight.double().numpy()
     learned = PRECISION.clone().requires_grad_()  # a model in training may be asked too

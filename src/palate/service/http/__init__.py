@@ -1,0 +1,1 @@
+"""The service over HTTP: OpenAI's chat completions with a taste, and what tastes are made of."""
