@@ -8,7 +8,6 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
-
 from starlette.exceptions import HTTPException
 
 
