@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from palate.errors import BackboneError
 from palate.features.backbone import check_finite, hidden_states, pool
-from palate.features.batches import pad
+from palate.features.batches import TOKEN_BUDGET, pad
 from palate.features.loading import best_device, load
 from palate.features.prefixes import SharedBatch, lay_out, share_prefixes
 from palate.features.rendering import Renderer, TextPair
@@ -26,11 +26,12 @@ ROW_TOKENS = 1024
 
 @dataclass(frozen=True)
 class LowRank:
-    """LoRA's settings: rank, alpha and dropout."""
+    """LoRA's settings: rank, alpha and dropout; the seed of its start."""
 
     rank: int
     alpha: float
     dropout: float
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class LiveBackbone(nn.Module):
         checkpointing: bool = False,
         packing: bool | None = None,
         precision: Dtype | None = None,
-        tokens_per_batch: int = 8192,
+        tokens_per_batch: int | None = None,
         device: str | None = None,
     ) -> None:
         super().__init__()
@@ -66,7 +67,7 @@ class LiveBackbone(nn.Module):
         device = device or best_device()
         self.tokenizer, model = load(LocalBackbone(self.spec, local.folder), device)
         self.renderer = Renderer(self.spec, self.tokenizer)
-        self.tokens_per_batch = tokens_per_batch
+        self.tokens_per_batch = tokens_per_batch or TOKEN_BUDGET[torch.device(device).type]
         self.narrow = (precision or fast_dtype()) == "bfloat16"
         self.packing = can_pack(self.spec, model.config) if packing is None else packing
         if packing and not can_pack(self.spec, model.config):
@@ -74,6 +75,8 @@ class LiveBackbone(nn.Module):
                 f"backbone {self.spec.name!r} cannot be packed: expected a causal model pooled at "
                 "its last token whose layers all read the whole text; leave packing open"
             )
+        if device == "cpu":  # the gradient of its fused attention takes four times the products'
+            model.set_attn_implementation("eager")
         for name, parameter in model.named_parameters():
             parameter.requires_grad_("pooler." not in name)
         if dropout is not None:
@@ -141,10 +144,17 @@ class LiveBackbone(nn.Module):
         hidden = self.model(
             input_ids=batch.ids.to(self.device),
             position_ids=batch.positions.to(self.device),
-            attention_mask=batch.reads.to(self.device),
+            attention_mask=self._mask(batch.reads.to(self.device)),
             use_cache=False,
         ).last_hidden_state
         return self._finished(hidden[batch.row, batch.last].float())
+
+    def _mask(self, reads: Tensor) -> Tensor:
+        """What a token reads, as fused attention takes it, or added to the logits."""
+        if self.model.config._attn_implementation == "sdpa":
+            return reads
+        least = torch.finfo(torch.float32).min
+        return torch.zeros(reads.shape, device=reads.device).masked_fill(~reads, least)
 
     def _finished(self, pooled: Tensor) -> Tensor:
         if self.spec.normalise:
@@ -178,7 +188,8 @@ def _of_model(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def can_pack(spec: BackboneSpec, config: Any) -> bool:  # noqa: ANN401
     """Whether texts can share a row: causal models none of whose layers slides a window."""
     layers = getattr(config, "layer_types", None) or ["full_attention"]
-    whole = set(layers) == {"full_attention"} and config._attn_implementation == "sdpa"
+    whole = set(layers) == {"full_attention"}
+    whole = whole and config._attn_implementation in ("sdpa", "eager")
     return spec.kind == "causal" and spec.pooling == "last" and whole
 
 
@@ -203,7 +214,9 @@ def _with_lora(model: Any, lora: LowRank) -> Any:  # noqa: ANN401 - transformers
         target_modules="all-linear",
         exclude_modules=".*pooler.*" if hasattr(model, "pooler") else None,
     )
-    return get_peft_model(model, config)
+    with torch.random.fork_rng():
+        torch.manual_seed(lora.seed)
+        return get_peft_model(model, config)
 
 
 def _ids(item: tuple[int, list[int]]) -> int:

@@ -158,7 +158,7 @@ class BackboneJob:
         local = texts.source.local
         backbone = LiveBackbone(
             local,
-            lora=_low_rank(training),
+            lora=_low_rank(training, seed),
             dropout=training.dropout,
             checkpointing=training.checkpointing,
             packing=training.packing,
@@ -236,10 +236,10 @@ class BackboneJob:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _low_rank(training: BackboneTraining) -> LowRank | None:
+def _low_rank(training: BackboneTraining, seed: int) -> LowRank | None:
     if training.mode == "full":
         return None
-    return LowRank(training.rank, training.alpha, training.lora_dropout)
+    return LowRank(training.rank, training.alpha, training.lora_dropout, seed)
 
 
 def _texts_of(data: PreferenceData, chosen: int, rejected: int) -> Mapping[str, Any]:

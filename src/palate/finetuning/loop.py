@@ -151,7 +151,7 @@ class Loop:
             if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
                 raise OutOfMemoryError(
                     f"step {number} does not fit into memory: lower tokens_per_batch (now "
-                    f"{self.job.training.tokens_per_batch}) or texts_per_step (now "
+                    f"{self.job.backbone.tokens_per_batch}) or texts_per_step (now "
                     f"{self.job.training.texts_per_step}), or set checkpointing"
                 ) from error
             raise

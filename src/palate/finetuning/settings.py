@@ -21,7 +21,7 @@ class BackboneTraining:
     patience: epochs without a gain on validation before training stops.
     texts_per_step: most distinct texts in a step; all comparisons among them are its loss.
     steps_per_update: such steps whose gradients are added before the weights move.
-    tokens_per_batch: most tokens in one forward pass.
+    tokens_per_batch: most tokens in one forward pass; None takes what suits the device.
     learning_rate: AdamW's for the backbone, at its highest.
     head_learning_rate: AdamW's for the method's own layers, which start trained.
     weight_decay: AdamW's, of the backbone's matrices.
@@ -43,7 +43,7 @@ class BackboneTraining:
     patience: int = 2
     texts_per_step: int = 96
     steps_per_update: int = 1
-    tokens_per_batch: int = 8192
+    tokens_per_batch: int | None = None
     learning_rate: float = 5e-5
     head_learning_rate: float = 3e-4
     weight_decay: float = 0.01
@@ -63,7 +63,7 @@ class BackboneTraining:
         for name in ("epochs", "patience", "steps_per_update", "rank", "save_every"):
             self._require(1 <= getattr(self, name) <= 1_000_000, name, "1 to 1,000,000")
         self._require(self.texts_per_step >= 2, "texts_per_step", "2 or more")
-        self._require(self.tokens_per_batch >= 8, "tokens_per_batch", "8 or more")
+        self._require((self.tokens_per_batch or 8) >= 8, "tokens_per_batch", "8 or more")
         for name in ("learning_rate", "clip", "alpha"):
             self._require(getattr(self, name) > 0, name, "greater than 0")
         for name in ("head_learning_rate", "weight_decay"):

@@ -101,7 +101,7 @@ def test_out_of_memory_says_what_to_lower(
 
     trained = job(tmp_path)
     monkeypatch.setattr(VRF, "loss", fail)
-    with pytest.raises(OutOfMemoryError, match=r"tokens_per_batch \(now 8192\).*texts_per_step"):
+    with pytest.raises(OutOfMemoryError, match=r"tokens_per_batch \(now \d+\).*texts_per_step"):
         trained.loop.train_epoch()
 
 
