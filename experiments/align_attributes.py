@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -51,8 +51,8 @@ ANSWERS = (5, 10, 20)
 PLAIN, POOL = 8, 24
 BEST_OF = (4, 16)
 MAX_TOKENS = 96
-#: Requests of the timing, and how often both ways are timed.
-TIMED, REPEATS = 128, 3
+#: Requests of the timing and tokens of each, and how often both ways are timed.
+TIMED, TIMED_TOKENS, REPEATS = 128, 48, 5
 
 Floats = NDArray[np.float64]
 
@@ -172,25 +172,28 @@ def value_sampled(
 def time_ratio(
     scene: Scene, policy: LocalPolicy, heads: ValueHeads, weights: Tensor, temperature: float
 ) -> tuple[float, float]:
-    """Processor seconds of value-augmented sampling over plain sampling's: a token, an answer.
+    """Processor time of value-augmented over plain sampling: at equal lengths, and as it comes.
 
-    Medians of repeats in turns; other programs on the machine do not count.
+    Values make answers longer or shorter, by what users like; so every answer is written to its
+    limit in the first. Medians of repeats in turns; other programs on the machine do not count.
     """
-    requests = requests_of(scene)[:TIMED]
+    requests = [replace(one, max_tokens=TIMED_TOKENS) for one in requests_of(scene)[:TIMED]]
     rows = weights.repeat_interleave(scene.prompts.shape[1], 0)[:TIMED]
     guide = Steering(heads, rows, SteeringSettings(temperature=temperature))
-    by_token, by_answer = [], []
-    for _ in range(REPEATS):
-        spent = []
-        for one in (None, guide):
-            started = time.process_time()
-            sampled = policy.sample_many(requests, one)
-            seconds = time.process_time() - started
-            spent.append((seconds, sum(answer.completion_tokens for answer in sampled)))
-        (plain, plain_tokens), (moved, moved_tokens) = spent
-        by_token.append((moved / moved_tokens) / (plain / plain_tokens))
-        by_answer.append(moved / plain)
-    return median(by_token), median(by_answer)
+    ends, ratios = policy.ends, []
+    for end in ([policy.pad], ends):  # no answer is ended by what only fills a row
+        policy.ends = end
+        spent = [[seconds(policy, requests, way) for way in (None, guide)] for _ in range(REPEATS)]
+        ratios.append(median(moved / plain for plain, moved in spent))
+    policy.ends = ends
+    return ratios[0], ratios[1]
+
+
+def seconds(policy: LocalPolicy, requests: list[Request], guide: Steering | None) -> float:
+    """Processor time of writing the answers."""
+    started = time.process_time()
+    policy.write(requests, guide)
+    return time.process_time() - started
 
 
 # -- the experiment ---------------------------------------------------------------------------
@@ -243,7 +246,10 @@ def run(seed: int, policy: LocalPolicy, options: Options) -> dict[str, Floats]:
             found[name] = win_rates(scene, moved)
     if options.timing:
         ratio = time_ratio(scene, policy, heads, weights, options.temperatures[0])
-        print(f"  time of values over plain: {ratio[0]:.2f} a token, {ratio[1]:.2f} an answer")
+        print(
+            f"  values take {ratio[0]:.2f} of plain's time at equal lengths, "
+            f"{ratio[1]:.2f} as answers come"
+        )
     return found
 
 

@@ -38,6 +38,7 @@ from typing import Any
 
 import numpy as np
 
+Running = subprocess.Popen[str]
 TICK = os.sysconf("SC_CLK_TCK")
 WORDS = Path(__file__).read_text(encoding="utf-8").split()
 
@@ -114,9 +115,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def process(words: list[str], **more: Any) -> Iterator[subprocess.Popen[str]]:
+def process(words: list[str], out: int | None = None, err: Any = None) -> Iterator[Running]:  # noqa: ANN401
     """A program until the end."""
-    with subprocess.Popen(words, text=True, **more) as running:
+    with subprocess.Popen(words, text=True, stdout=out, stderr=err) as running:
         try:
             yield running
         finally:
@@ -133,7 +134,7 @@ def service(run: Path, upstream: str, workers: int, folder: Path) -> Iterator[tu
     words += ["--database", f"sqlite:///{folder / 'palate.db'}", "--cache", str(folder / "cache")]
     with (
         (folder / "log").open("w") as log,
-        process(words, stdout=subprocess.PIPE, stderr=log) as running,
+        process(words, subprocess.PIPE, log) as running,
     ):
         assert running.stdout is not None
         key = running.stdout.readline().strip()
@@ -287,6 +288,7 @@ def teach(port: int, key: str, users: int, answers: int) -> None:
 
 
 def main() -> None:
+    """Print what was measured."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -199,19 +199,16 @@ class BackboneJob:
     def _table(self, split: Split) -> Tensor:
         """Hidden states of what a validation reads, in the rows of all items; others are zero."""
         data, frozen = split.data, self.texts.features
-        rows = np.concatenate([split.train, split.reference, split.evaluation])
+        job, rows = self.loop.job, split.evaluation
+        if not (job.keeps_frozen and job.method.infers_from == "reference"):
+            rows = np.concatenate([split.train, split.reference, rows])
         items = [data.chosen_item[rows], data.rejected_item[rows]]
         if len(frozen) > len(data.items):
             items.append(len(data.items) + data.prompt[rows])
         used = np.unique(np.concatenate(items))
         table = torch.zeros_like(frozen)
         table[torch.from_numpy(used)] = self.loop.encode_still(used)
-        return torch.cat([table, frozen], dim=-1) if self.keeps_frozen else table
-
-    @property
-    def keeps_frozen(self) -> bool:
-        """Whether users are read from the frozen backbone, which then stands beside the live."""
-        return self.loop.job.method.amortised and self.training.references == "frozen"
+        return torch.cat([table, frozen], dim=-1) if job.keeps_frozen else table
 
     def keep(self, folder: Path) -> FeatureSource:
         """Write the trained backbone as a transformers folder; what reads texts with it."""
@@ -226,7 +223,7 @@ class BackboneJob:
             LocalBackbone(own, folder),
             self.texts.cache or self.texts.source.cache_folder,
         )
-        if not self.keeps_frozen:
+        if not self.loop.job.keeps_frozen:
             return FeatureSource(local, cache)
         return FeatureSource(local.beside(before), cache, self.texts.source)
 

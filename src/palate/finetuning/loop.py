@@ -59,6 +59,16 @@ class Job:
     describe: Callable[[int], Mapping[str, Any]]
     identity: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def keeps_references(self) -> bool:
+        """Whether a step needs comparisons that only tell who its users are."""
+        return self.method.infers_from != "live"
+
+    @property
+    def keeps_frozen(self) -> bool:
+        """Whether users are read from the frozen backbone, which then stands beside the live."""
+        return self.keeps_references and self.training.references == "frozen"
+
 
 class Loop:
     """Steps, checks and checkpoints of one training; `run` may be called again after a stop."""
@@ -95,13 +105,12 @@ class Loop:
         columns = arrange(
             job.pairs,
             rows,
-            references if job.method.amortised else 0,
+            references if job.keeps_references else 0,
             np.random.default_rng(seed),
         )
         with torch.random.fork_rng():
             torch.manual_seed(seed + 7919 * self.engine.accelerator.process_index)  # dropout's
-            frozen = job.method.amortised and job.training.references == "frozen"
-            step = step_of(job.pairs, columns, self._encode, frozen=frozen)
+            step = step_of(job.pairs, columns, self._encode, frozen=job.keeps_frozen)
             return job.method.loss(step, torch.Generator().manual_seed(seed))
 
     def _encode(self, items: IntArray, moves: bool) -> Tensor:

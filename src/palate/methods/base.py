@@ -21,6 +21,10 @@ from palate.types import (
 )
 
 
+#: Hidden states of a backbone that is trained, those of before, or some of each.
+InfersFrom = Literal["live", "reference", "both"]
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """A training step's comparisons: b users with up to m of theirs each, in random order.
@@ -62,7 +66,8 @@ class Method(nn.Module, ABC):
 
     Every function works on U users at once. What a method cannot do it declares in class
     attributes: `personal` (users differ), `gives_uncertainty`, `reads`, what its features are, and
-    `amortised`, whether a network reads users from their comparisons.
+    `infers_from`, which of them tell users apart while a backbone is trained: a network's are those
+    of before, so that it does not have to follow.
     Two buffers are set by calibration: `temperature`, a factor on the rewards, and `spread`, on
     the covariance of what is not known of a user.
 
@@ -78,7 +83,7 @@ class Method(nn.Module, ABC):
     personal: ClassVar[bool]
     gives_uncertainty: ClassVar[bool]
     reads: ClassVar[Literal["hidden states", "likelihood"]] = "hidden states"
-    amortised: ClassVar[bool] = False
+    infers_from: ClassVar[InfersFrom] = "live"
     settings_class: ClassVar[type[MethodSettings]]
 
     def __init__(self, settings: MethodSettings, width: int) -> None:

@@ -59,6 +59,7 @@ class BRF(VRF):
     """
 
     name = "brf"
+    infers_from = "both"
     paper = "Bayesian reward factorisation (palate)"
     settings_class: ClassVar[type[MethodSettings]] = BRFSettings
     settings: BRFSettings

@@ -62,7 +62,7 @@ class VPL(Method):
     paper = "Personalizing RLHF with Variational Preference Learning (2024)"
     personal = True
     gives_uncertainty = True
-    amortised = True
+    infers_from = "reference"
     settings_class: ClassVar[type[MethodSettings]] = VPLSettings
     settings: VPLSettings
 

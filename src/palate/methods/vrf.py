@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from palate import maths
 from palate.errors import SettingsError
-from palate.methods.base import Step
+from palate.methods.base import InfersFrom, Step
 from palate.methods.calibration import calibrate
 from palate.methods.factorised import Factorised
 from palate.methods.layers import Perceptron, Residual, draw_linear, dropout, linear
@@ -147,7 +147,7 @@ class VRF(Factorised):
     paper = "Uncertainty-Aware Variational Reward Factorization (2026)"
     personal = True
     gives_uncertainty = True
-    amortised = True
+    infers_from: ClassVar[InfersFrom] = "reference"
     settings_class: ClassVar[type[MethodSettings]] = VRFSettings
     settings: VRFSettings
 

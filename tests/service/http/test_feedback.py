@@ -31,7 +31,7 @@ def log(client: httpx2.Client, user: str) -> list[dict[str, Any]]:
 def test_a_posterior_equals_the_models_own(served: Running) -> None:
     """What the service knows of a user is what the library makes of the same answers."""
     client = served.client()
-    pairs = [(f"{LIKED} {word}", f"{DISLIKED} {word}") for word in "the air more than".split()]
+    pairs = [(f"{LIKED} {word}", f"{DISLIKED} {word}") for word in ["the", "air", "more", "than"]]
     for chosen, rejected in reversed(pairs):
         client.post("/v1/feedback", json=said(chosen=chosen, rejected=rejected))
     shown = client.get("/v1/users/fay").json()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -160,7 +161,7 @@ def test_calls_of_tools_are_passed_on(client: httpx2.Client, upstream: StandIn) 
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     spoilt = upstream._in_manner
 
-    async def calling(manner, completion):  # type: ignore[no-untyped-def]
+    async def calling(manner: str, completion: dict[str, Any]) -> Any:
         for choice in completion["choices"]:
             choice["message"] = {"role": "assistant", "content": None, "tool_calls": [call]}
             choice["finish_reason"] = "tool_calls"

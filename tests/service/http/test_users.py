@@ -99,11 +99,8 @@ def alone(runs: Path, tmp_path: Path) -> Iterator[Running]:
 
 def traces(folder: Path) -> list[str]:
     """Files that hold something of the secret texts."""
-    found = []
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and b"zebra" in path.read_bytes():
-            found.append(path.name)
-    return found
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return [path.name for path in files if b"zebra" in path.read_bytes()]
 
 
 def test_erased_is_found_nowhere(

@@ -13,16 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 import uvicorn
 
 from palate import PersonalRewardModel, PreferenceData
+from palate.methods.vrf import VRFSettings
 from palate.service.http.app import build
 from palate.service.http.service import Service
 from palate.service.http.settings import ServeSettings
 from tests.toy import FEW_STEPS
 from tests.unit.features.models import save
 
-WORDS = "because the air scatters blue light more than red go to bed early read a book".split()
+SENTENCE = "because the air scatters blue light more than red go to bed early read a book"
+WORDS = SENTENCE.split()
 PROMPT = "why is the sky blue ?"
 LIKED, DISLIKED = "the air scatters blue light", "go to bed early"
 
@@ -51,11 +54,14 @@ def make_runs(folder: Path) -> Path:
     """A folder with the models `first` and `second`, of one backbone."""
     backbone = save(folder / "backbone", "bert")
     data = PreferenceData.load(rows())
-    for seed, name in enumerate(("first", "second")):
-        model = PersonalRewardModel.train(
-            data, backbone=str(backbone), seed=seed, settings=FEW_STEPS, cache=folder / "cache"
-        )
-        model.save(folder / "runs" / name)
+    candidates = VRFSettings.candidates  # of several ways to train, the first
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VRFSettings, "candidates", lambda chosen: candidates(chosen)[:1])
+        for seed, name in enumerate(("first", "second")):
+            model = PersonalRewardModel.train(
+                data, backbone=str(backbone), seed=seed, settings=FEW_STEPS, cache=folder / "cache"
+            )
+            model.save(folder / "runs" / name)
     return folder / "runs"
 
 
@@ -68,7 +74,9 @@ class Running:
     keys: dict[str, str] = field(default_factory=dict)
     opened: list[httpx2.Client] = field(default_factory=list)
 
-    def key(self, name: str, tenant: str = "default", scopes: tuple[str, ...] = (), **more: Any):  # type: ignore[no-untyped-def]
+    def key(
+        self, name: str, tenant: str = "default", scopes: tuple[str, ...] = (), **more: Any
+    ) -> str:
         """A key's text."""
         if name not in self.keys:
             store = self.service.store

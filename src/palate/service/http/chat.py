@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from palate.service.http import documented
 from palate.service.http.auth import Reader
 from palate.service.http.chat_schema import ChatRequest
 from palate.service.http.completing import Completed, complete
@@ -24,7 +25,11 @@ DEADLINE = "x-palate-deadline"
 PIECE = 48
 
 
-@router.post("/v1/chat/completions", summary="Answer a conversation as its user likes it")
+@router.post(
+    "/v1/chat/completions",
+    summary="Answer a conversation as its user likes it",
+    responses=documented.CHAT,
+)
 async def chat(request: Request, asked: ChatRequest, key: Reader) -> Response:
     """Ask the upstream for candidates, and return the one with the highest expected reward.
 

@@ -20,8 +20,6 @@ from palate.types import Text
 
 #: Shares of the time that the upstream and the choice may take, so that an answer is in time.
 OF_UPSTREAM, OF_CHOICE = 0.9, 0.8
-#: Seconds for the record of what was served.
-KEEPING = 2.0
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ async def complete(
     prompt = prompt_of(asked.turns)
     chosen = await _chosen(service, key, user, prompt, answered, left())
     id = f"chatcmpl-{secrets.token_hex(16)}"
-    kept = await _kept(service, key, user, prompt, chosen, id, left())
+    kept = _kept(service, key, user, prompt, chosen, id)
     total = time.perf_counter() - started
     seconds = {"total": total, "upstream": upstream, "encoding": chosen.encoding}
     seconds["own"] = max(0.0, total - upstream - chosen.encoding)
@@ -103,27 +101,18 @@ async def _chosen(
         return Chosen(came, reason="scoring_late")
 
 
-async def _kept(
-    service: Service,
-    key: ApiKey,
-    user: str | None,
-    prompt: Text | None,
-    chosen: Chosen,
-    id: str,
-    left: float,
+def _kept(
+    service: Service, key: ApiKey, user: str | None, prompt: Text | None, chosen: Chosen, id: str
 ) -> bool:
-    """Whether feedback may name the completion; an answer does not fail for its record."""
+    """Whether feedback may name the completion; an answer does not wait or fail for its record."""
     texts = tuple(candidate.text for candidate in chosen.candidates)
     if user is None or prompt is None or None in texts:
         return False
     try:
         served = Completion(id, prompt, texts, 0, chosen.model)  # type: ignore[arg-type]
-        keep = service.store.completions.keep
-        await service.in_thread(keep, key.tenant, user, served, seconds=min(KEEPING, left))
-    except PalateError as error:
-        service.log.warning("completion not kept", error=type(error).__name__)
+    except PalateError:  # an upstream's text that cannot be stored
         return False
-    return True
+    return service.recorder.keep(key.tenant, user, served)
 
 
 def _count(service: Service, chosen: Chosen, seconds: Mapping[str, float]) -> None:

@@ -79,9 +79,9 @@ def invalid(message: str, param: str | None = None, code: str = "invalid_value")
     return ApiError(422, code, message, param=param)
 
 
-def late(what: str, seconds: float) -> ApiError:
+def late(what: str, seconds: float, advice: str = "try again later") -> ApiError:
     """What did not come in time."""
-    return ApiError(504, "deadline", f"{what} took longer than {seconds:g} s; try again later")
+    return ApiError(504, "deadline", f"{what} took longer than {seconds:.3g} s; {advice}")
 
 
 def api_error(error: PalateError) -> ApiError:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Header, Request, Response
 from fastapi.responses import JSONResponse
 
+from palate.service.http import documented
 from palate.service.http.auth import Writer
 from palate.service.http.errors import ApiError, invalid
 from palate.service.http.feedback_schema import EXAMPLES, Feedback
@@ -14,12 +15,18 @@ from palate.service.http.saying import answers_of
 from palate.service.http.service import Service, service_of
 from palate.service.http.strict import StrictRoute
 from palate.service.http.who import user_of
+from palate.service.store import Completion, NotFound
 from palate.service.tastes import Receipt
 
 router = APIRouter(route_class=StrictRoute, tags=["feedback"])
 
 
-@router.post("/v1/feedback", summary="Tell what a user prefers", status_code=201)
+@router.post(
+    "/v1/feedback",
+    summary="Tell what a user prefers",
+    status_code=201,
+    responses=documented.FEEDBACK,
+)
 async def feedback(
     request: Request,
     said: Annotated[Feedback, Body(openapi_examples=EXAMPLES)],
@@ -45,7 +52,7 @@ def _keep(
 ) -> tuple[str, Receipt]:
     served = None
     if said.completion_id is not None:
-        owner, served = service.store.completions.find(tenant, said.completion_id)
+        owner, served = _found(service, tenant, said.completion_id)
         if user is not None and user != owner:
             message = "the completion was served to another user"
             raise ApiError(409, "other_user", message, param="completion_id")
@@ -53,6 +60,15 @@ def _keep(
     if user is None:
         raise invalid("no user is named; give `user`, or the header X-Palate-User", "user")
     return user, service.serving.tastes.add(tenant, user, answers_of(said, served), once)
+
+
+def _found(service: Service, tenant: int, id: str) -> tuple[str, Completion]:
+    """A completion, also one whose record is still on its way to the disk."""
+    try:
+        return service.store.completions.find(tenant, id)
+    except NotFound:
+        service.recorder.flush()
+        return service.store.completions.find(tenant, id)
 
 
 def _content(user: str, receipt: Receipt) -> dict[str, Any]:

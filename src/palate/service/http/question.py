@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from palate.service.http import documented
 from palate.service.http.auth import Reader
 from palate.service.http.errors import invalid
 from palate.service.http.schema import TextIn, plain, text_of
@@ -53,7 +54,9 @@ class QuestionRequest(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
 
-@router.post("/v1/users/{user}/question", summary="What to ask a user next")
+@router.post(
+    "/v1/users/{user}/question", summary="What to ask a user next", responses=documented.QUESTION
+)
 async def question(request: Request, user: User, asked: QuestionRequest, key: Reader) -> Response:
     """The pairs whose answers would teach most, and whether asking still pays (`settled`)."""
     service, name = service_of(request), checked_user(user)
@@ -93,6 +96,7 @@ def _given(pool: list[Pair]) -> list[Comparison]:
 
 def _served(service: Service, tenant: int, user: str) -> list[Comparison]:
     """Pairs of candidates of the last completions; raises `NotFound` for an unknown user."""
+    service.recorder.flush()
     served = service.store.users.export(tenant, user)["completions"][-COMPLETIONS:]
     pairs = []
     for one in served:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from palate.service.http import documented
 from palate.service.http.auth import Reader
 from palate.service.http.errors import invalid
 from palate.service.http.schema import OfUser, TextIn, text_of
@@ -62,7 +63,7 @@ class ScoreRequest(OfUser):
     responses: Annotated[list[TextIn], Field(min_length=1)]
 
 
-@router.post("/v1/rerank", summary="Order documents for a user")
+@router.post("/v1/rerank", summary="Order documents for a user", responses=documented.RERANK)
 async def rerank(request: Request, asked: RerankRequest, key: Reader) -> Response:
     """Documents by the user's expected reward, best first.
 
@@ -91,7 +92,7 @@ def _rerank(
     return {"id": id, "model": serving.model.identity, "results": results}
 
 
-@router.post("/v1/score", summary="Rewards of responses for a user")
+@router.post("/v1/score", summary="Rewards of responses for a user", responses=documented.SCORE)
 async def score(request: Request, asked: ScoreRequest, key: Reader) -> Response:
     """The user's expected reward of each response, in their order, and its standard deviation."""
     service, user = service_of(request), the_user(request, asked)

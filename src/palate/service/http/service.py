@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fastapi import Request
 
@@ -18,6 +18,7 @@ from palate.errors import PalateError
 from palate.service.http.errors import ApiError, late
 from palate.service.http.keyring import Keyring
 from palate.service.http.metrics import Metrics
+from palate.service.http.recording import Recorder
 from palate.service.http.serving import Runs, Serving
 from palate.service.http.settings import ServeSettings
 from palate.service.http.speaking import logger
@@ -27,6 +28,8 @@ from palate.service.http.who import Pseudonyms
 from palate.service.store import Store
 
 T = TypeVar("T")
+
+UNKNOWN = "whether it was done is not known; send it again, feedback under its idempotency key"
 
 #: Where the key of users' pseudonyms is looked for.
 SECRET_VARIABLE = "PALATE_SECRET"
@@ -44,6 +47,7 @@ class Service:
         self.log = logger()
         self.metrics = Metrics()
         self.keyring = Keyring(store)
+        self.recorder = Recorder(store, self.log.warning)
         self.pseudonyms = Pseudonyms(os.environ.get(SECRET_VARIABLE) or os.urandom(32).hex())
         run = Path(settings.run).absolute()
         folder = Path(settings.models).absolute() if settings.models else run.parent
@@ -88,6 +92,7 @@ class Service:
         self._stop.set()
         self.switching.stop()
         await self.upstream.close()
+        await asyncio.to_thread(self.recorder.close)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.store.close()
 
@@ -100,7 +105,7 @@ class Service:
         try:
             return await asyncio.wait_for(future, most)
         except TimeoutError:
-            raise late("this request", most) from None
+            raise late("this request", most, UNKNOWN) from None
 
     def _retain(self) -> None:
         assert self.settings.retention is not None
@@ -123,8 +128,3 @@ def until(seconds: float) -> Callable[[], float]:
     """A clock of the seconds that are left."""
     end = time.monotonic() + seconds
     return lambda: max(0.0, end - time.monotonic())
-
-
-def details(**known: Any) -> dict[str, Any]:  # noqa: ANN401
-    """What is known; nothing else goes into an answer."""
-    return {name: value for name, value in known.items() if value is not None}

@@ -12,13 +12,23 @@ import structlog
 def logger() -> Any:  # noqa: ANN401 - structlog's
     """A logger of events with their fields."""
     return structlog.wrap_logger(
-        structlog.WriteLogger(sys.stderr),
+        structlog.WriteLogger(_StandardError()),  # type: ignore[arg-type]
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(ensure_ascii=True),
         ],
     )
+
+
+class _StandardError:
+    """Whatever standard error is when a line is written."""
+
+    def write(self, line: str) -> None:
+        sys.stderr.write(line)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def where(error: BaseException) -> dict[str, Any]:

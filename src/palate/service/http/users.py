@@ -87,7 +87,12 @@ async def withdraw(request: Request, user: User, number: Number, key: Writer) ->
 async def export(request: Request, user: User, key: Reader) -> Response:
     """Answers and served completions as one JSON object; posteriors follow from them."""
     service, name = service_of(request), checked_user(user)
-    return JSONResponse(await service.in_thread(service.store.users.export, key.tenant, name))
+    return JSONResponse(await service.in_thread(_export, service, key.tenant, name))
+
+
+def _export(service: Service, tenant: int, user: str) -> dict[str, Any]:
+    service.recorder.flush()
+    return service.store.users.export(tenant, user)
 
 
 @router.delete("/v1/users/{user}", summary="Erase a user")
@@ -101,6 +106,7 @@ async def erase(request: Request, user: User, key: Writer) -> Response:
 
 
 def _erase(service: Service, tenant: int, user: str) -> dict[str, Any]:
+    service.recorder.flush()
     serving = service.serving
     erased = serving.tastes.erase(tenant, user)
     serving.forget(tenant, user)

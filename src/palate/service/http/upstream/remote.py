@@ -47,16 +47,22 @@ class Remote:
 
     async def ask(self, body: Mapping[str, Any], count: int, seconds: float) -> Answered:
         """Up to `count` candidates, in as many requests as the endpoint needs."""
+        end = asyncio.get_running_loop().time() + seconds
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout_at(end):
                 first = await self._first(body, count)
-                missing = count - len(first.candidates)
-                if missing <= 0:
-                    return first
-                more = [asyncio.create_task(self._send(body, 1)) for _ in range(missing)]
         except TimeoutError:
             raise late("the upstream", seconds) from None
-        return await _with_more(first, more, seconds / 2)
+        missing = count - len(first.candidates)
+        if missing <= 0:
+            return first
+        more = [asyncio.create_task(self._send(body, 1)) for _ in range(missing)]
+        left = end - asyncio.get_running_loop().time()
+        try:
+            return await _with_more(first, more, left)
+        finally:
+            for task in more:
+                task.cancel()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -101,11 +107,7 @@ async def _with_more(
     first: Answered, more: list[asyncio.Task[Answered]], seconds: float
 ) -> Answered:
     """The first answer with those that come in time; the others are let go."""
-    done, late_ones = await asyncio.wait(more, timeout=seconds)
-    for task in late_ones:
-        task.cancel()
-    if late_ones:
-        await asyncio.wait(late_ones)
+    done, _ = await asyncio.wait(more, timeout=max(0.0, seconds))
     came = [task.result() for task in more if task in done and task.exception() is None]
     parts = [first, *came]
     names = {name for part in parts for name in part.usage}
