@@ -8,8 +8,6 @@ knows 20 answers each, and the small policy that writes. The reward that GRPO se
 Needs the extras `minilm` and `align`, and trl: pip install 'palate[minilm,align]' trl
 """
 
-# ruff: noqa: T201
-
 from __future__ import annotations
 
 import argparse
@@ -67,7 +65,8 @@ def train(
 ) -> LocalPolicy:
     """A copy of the policy after GRPO on one user's rewards."""
     from datasets import Dataset
-    from trl import GRPOConfig, GRPOTrainer
+    from trl.trainer.grpo_config import GRPOConfig
+    from trl.trainer.grpo_trainer import GRPOTrainer
 
     rows = [
         {"prompt": [{"role": "user", "content": prompt}], "user_id": user} for prompt in prompts

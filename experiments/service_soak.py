@@ -235,8 +235,9 @@ def main() -> int:
             for thread in threads:
                 thread.join()
             log = (Path(name) / "log").read_text(encoding="utf-8").splitlines()
-        errors = [line for line in log if json.loads(line)["level"] == "error"] if log else []
-        seen.faults += [f"log: {line}" for line in errors]
+        told = [json.loads(line) for line in log if line.startswith("{")]
+        seen.faults += [f"log: {line}" for line in told if line["level"] == "error"]
+        seen.faults += [f"log: {line}" for line in log if line.startswith("Traceback")]
     report(samples, seen, given.minutes)
     return 1 if seen.faults else 0
 

@@ -66,8 +66,8 @@ class PersonalReward:
         completions: Sequence[Turns],
         user_id: Sequence[str] | None = None,
         **columns: Any,  # noqa: ANN401
-    ) -> list[float]:
-        """Rewards of completions, in their order; other columns are not read.
+    ) -> list[float | None]:
+        """Rewards of completions, in their order; other columns are not read. Never None.
 
         Raises `DataError` for an unknown user, unless the population was chosen for those.
         """

@@ -20,7 +20,6 @@ from palate.types import (
     WeightDistribution,
 )
 
-
 #: Hidden states of a backbone that is trained, those of before, or some of each.
 InfersFrom = Literal["live", "reference", "both"]
 
