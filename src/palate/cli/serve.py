@@ -89,7 +89,7 @@ def _prepare(settings: ServeSettings, switch: bool) -> None:
 def _listen(settings: ServeSettings, host: str, port: int, workers: int) -> None:
     import tempfile
 
-    import uvicorn
+    from palate.service.http.listening import listen
 
     os.environ.update(settings.in_environment())
     os.environ.setdefault("PALATE_SECRET", secrets.token_hex(32))
@@ -98,15 +98,4 @@ def _listen(settings: ServeSettings, host: str, port: int, workers: int) -> None
     with tempfile.TemporaryDirectory(prefix="palate-metrics-") as folder:
         if workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        uvicorn.run(
-            "palate.service.http.app:from_environment",
-            factory=True,
-            host=host,
-            port=port,
-            workers=workers,
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=30,
-        )
+        listen(host, port, workers)

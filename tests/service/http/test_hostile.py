@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from typing import Any
 
 import httpx2
@@ -145,13 +146,20 @@ def test_too_large_a_body_in_pieces(client: httpx2.Client) -> None:
     assert_error(response, 413, "too_large")
 
 
-def test_a_client_that_goes_away(shared: Running, client: httpx2.Client) -> None:
-    """Half a request, and the end; the next is served."""
+def test_a_client_that_goes_away(
+    shared: Running, client: httpx2.Client, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Half a request, and the end; the next is served, and nobody is woken at night."""
     host, port = shared.url.removeprefix("http://").split(":")
     for _ in range(5):
         with socket.create_connection((host, int(port))) as half:
             half.sendall(b"POST /v1/score HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{")
     assert client.get("/healthz").status_code == 200
+    until, log = time.monotonic() + 5, ""
+    while log.count('"status": 499') < 5:
+        assert time.monotonic() < until
+        log += capfd.readouterr().err
+    assert '"level": "error"' not in log
 
 
 def test_errors_hold_nothing_of_the_body(client: httpx2.Client) -> None:

@@ -19,6 +19,7 @@ import uvicorn
 from palate import PersonalRewardModel, PreferenceData
 from palate.methods.vrf import VRFSettings
 from palate.service.http.app import build
+from palate.service.http.listening import PromptProtocol
 from palate.service.http.service import Service
 from palate.service.http.settings import ServeSettings
 from tests.toy import FEW_STEPS
@@ -109,7 +110,7 @@ def running(settings: ServeSettings) -> Iterator[Running]:
     """The service on a port of this machine, until the end."""
     app = build(lambda: Service.open(settings))
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(app, log_level="critical", access_log=False)
+        config = uvicorn.Config(app, http=PromptProtocol, log_level="critical", access_log=False)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()

@@ -7,6 +7,7 @@ import secrets
 import time
 from typing import Any
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from palate.errors import PalateError
@@ -15,6 +16,10 @@ from palate.service.http.service import Service
 from palate.service.http.speaking import where
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
+
+
+#: In the log and the counts, of a client that went away; nginx's number.
+GONE = 499
 
 
 class Edge:
@@ -37,6 +42,8 @@ class Edge:
             if self._under_way > service.settings.most_requests:
                 raise ApiError(503, "busy", "too many requests at once; try again", retry_after=1.0)
             await request.served_by(self.app)
+        except ClientDisconnect:
+            request.gone()
         except Exception as error:
             await request.fail(error)
         finally:
@@ -81,6 +88,10 @@ class _Request:
     def _too_large(self) -> ApiError:
         most = self._service.settings.most_bytes
         return ApiError(413, "too_large", f"the request has more than {most:,} bytes")
+
+    def gone(self) -> None:
+        """The client went away before its request was whole: nobody is there to be answered."""
+        self._status = self._status or GONE
 
     async def fail(self, error: Exception) -> None:
         """Answer for an error that nobody caught, and log where it came from."""
