@@ -56,7 +56,12 @@ def test_a_stopped_training_goes_on(
     other = palate(*words, *trained("full"), *every_step, "--set-backbone", "clip=2")
     assert other.code == 2
     assert "clip 1.0 there, 2.0 now" in other.err
-    assert palate(*words, *trained("full"), *every_step).code == 0
+    resumed = palate(*words, *trained("full"), *every_step, "--json").json
+    whole = palate(*words, *trained("full"), "--overwrite", "--json").json
+    assert resumed["identity"] == whole["identity"]
+    assert resumed["training"]["backbone"]["epochs_taken"] > 0
+    losses = [run["training"]["backbone"]["validation_log_losses"] for run in (resumed, whole)]
+    assert losses[0] == losses[1]
 
 
 def test_settings_of_a_backbone_need_its_training(palate: Palate, words: list[object]) -> None:

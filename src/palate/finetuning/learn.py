@@ -8,6 +8,7 @@ schedule, train it on all comparisons.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from copy import deepcopy
@@ -25,6 +26,7 @@ from palate.errors import CannotRunError
 from palate.features import FeatureSource, resolve_backbone
 from palate.features.live import LiveBackbone, LowRank
 from palate.features.spec import LocalBackbone
+from palate.files import write_atomically
 from palate.finetuning.loop import Job, Loop
 from palate.finetuning.settings import BackboneTraining
 from palate.methods import Method, MethodSettings
@@ -181,15 +183,33 @@ class BackboneJob:
         self.loop.resume()
 
     def until_best(self, validation: Split, progress: Progress | None = None) -> Best:
-        """Train until validation has not gained for `patience` epochs."""
-        loop, log_losses, best = self.loop, [], 0
-        calibrations = [self._calibration(validation)]
-        while loop.epoch < self.training.epochs and loop.epoch - best < self.training.patience:
+        """Train until validation has not gained for `patience` epochs, also over a stop."""
+        loop = self.loop
+        checks = self._checks()[: loop.epoch + 1] or [self._calibration(validation)]
+        while True:
+            self._keep_checks(checks)
+            best = int(np.argmin([check.log_loss for check in checks]))
+            if loop.epoch >= self.training.epochs or loop.epoch - best >= self.training.patience:
+                break
             loop.train_epoch(progress)
-            calibrations.append(self._calibration(validation))
-            log_losses = [calibration.log_loss for calibration in calibrations]
-            best = int(np.argmin(log_losses))
-        return Best(best, calibrations[best], tuple(log_losses), loop.job.tokens.truncated)
+            checks.append(self._calibration(validation))
+        log_losses = tuple(check.log_loss for check in checks)
+        return Best(best, checks[best], log_losses, loop.job.tokens.truncated)
+
+    def _checks(self) -> list[Calibration]:
+        """Those that were made before a stop: at the start and after each epoch."""
+        if self.loop.epoch == self.loop.place == 0 or not self._checks_file.is_file():
+            return []
+        return [Calibration(**check) for check in json.loads(self._checks_file.read_text())]
+
+    def _keep_checks(self, checks: list[Calibration]) -> None:
+        if self.loop.engine.is_main:
+            content = json.dumps([asdict(check) for check in checks])
+            write_atomically(self._checks_file, content + "\n")
+
+    @property
+    def _checks_file(self) -> Path:
+        return self.folder / "checks.json"
 
     def _calibration(self, validation: Split) -> Calibration:
         method, table = deepcopy(self.loop.job.method), self._table(validation)
